@@ -1,0 +1,10 @@
+"""bicross_jax: depth from spike, event and ordinary cameras in JAX."""
+
+__version__ = "0.1.0"
+
+
+def load(path, which: str = "best"):
+  """A trained network from a run's folder or one checkpoint's folder; see `trained.Trained`."""
+  from bicross_jax import trained  # noqa: PLC0415 (keeps `import bicross_jax` light)
+
+  return trained.load(path, which)

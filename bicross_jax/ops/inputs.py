@@ -1,0 +1,70 @@
+"""From the bytes of a batch to what a network sees: resized, unpacked, normalised, flipped."""
+
+import jax
+import jax.numpy as jnp
+
+from bicross_jax.ops import resize, spikes
+
+
+def rgb_input(rgb: jax.Array, shape: tuple[int, int]) -> jax.Array:
+  """Network input of a colour image: bilinear resize, then (x - 0.5) / 0.5.
+
+  Args:
+    rgb: uint8[B, H, W, 3], sRGB.
+    shape: (h, w) of the network.
+
+  Returns:
+    float32[B, h, w, 3] in -1..1 (bicross.md section 1).
+  """
+  x = rgb.astype(jnp.float32) / 255.0
+  if x.shape[1:3] != tuple(shape):
+    x = resize.bilinear(x, shape)
+  return (x - 0.5) / 0.5
+
+
+def spike_input(packed: jax.Array, shape: tuple[int, int]) -> jax.Array:
+  """Network input of a spike stream: nearest resize (torch's), then -1/+1.
+
+  The resize works on packed bytes: it moves pixels whole, so it commutes with unpacking.
+
+  Args:
+    packed: uint8[B, H, W, T/8], packed along time.
+    shape: (h, w) of the network.
+
+  Returns:
+    float32[B, h, w, T].
+  """
+  if packed.shape[1:3] != tuple(shape):
+    packed = resize.nearest(packed, shape)
+  return spikes.unpack(packed)
+
+
+def network_input(batch, modality: str, shape: tuple[int, int]) -> jax.Array:
+  """The input of `modality` ("rgb" or "spike") from a batch, at the network's (h, w)."""
+  if modality == "rgb":
+    return rgb_input(batch["rgb"], shape)
+  if modality == "spike":
+    return spike_input(batch["spike"], shape)
+  raise ValueError(f"unknown modality {modality!r}; choose rgb or spike")
+
+
+def random_flip(key: jax.Array, batch: dict) -> dict:
+  """Mirrors each example left to right with probability one half, all its maps alike.
+
+  Args:
+    key: PRNG key.
+    batch: fields of shape [B, H, W, ...], such as rgb, spike (packed along time) and depth.
+
+  Returns:
+    The batch with the same shapes.
+  """
+  size = next(iter(batch.values())).shape[0]
+  flip = jax.random.bernoulli(key, 0.5, (size,))
+
+  def one(x):
+    if x.ndim < 3:
+      raise ValueError(f"random_flip takes maps [B, H, W, ...], not {x.shape}")
+    where = flip.reshape((size,) + (1,) * (x.ndim - 1))
+    return jnp.where(where, x[:, :, ::-1], x)
+
+  return {name: one(x) for name, x in batch.items()}

@@ -1,0 +1,126 @@
+"""Stage `crossmodality`: coarse-to-fine knowledge distillation (CFKD) from RGB to spikes."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from bicross_jax import errors
+from bicross_jax import models
+from bicross_jax.losses import contrastive
+from bicross_jax.losses import distill
+from bicross_jax.losses import masks
+from bicross_jax.models import dpt
+from bicross_jax.recipes import depth
+from bicross_jax.train import state as train_state
+from bicross_jax.train.state import AXIS
+
+STUDENT_INITS = ("rgb", "inflate", "scratch")
+
+
+def teacher_config(config) -> ml_collections.ConfigDict:
+  """The config of the frozen RGB network: that of the stage this one starts from."""
+  return config.parent
+
+
+def create(config) -> train_state.Recipe:
+  """The recipe of a config of stage `crossmodality` (bicross.md section 3).
+
+  A frozen RGB network looks at the same scene as the spike network. The student learns from
+  depth + uncertainty loss, and from the teacher in two branches: coarse, the contrastive loss
+  between pooled and projected deepest features; fine, the squared distance of the finest shared
+  decoder map (path_4), with `distill.uncertainty_filter` only where the teacher is sure and the
+  student is not. Batch fields: rgb, spike, depth.
+
+  Params are {"student", "projection_rgb", "projection_spike"}; `frozen` holds the teacher.
+  """
+  if config.student_init not in STUDENT_INITS:
+    raise errors.UserError(
+        f"student_init={config.student_init!r}: choose from {', '.join(STUDENT_INITS)}")
+  if config.model.uncertainty is False and config.distill.uncertainty_filter:
+    raise errors.UserError("distill.uncertainty_filter needs model.uncertainty")
+  student, teacher = depth.network(config), depth.network(config.parent)
+  projection = models.create("projection_head", axis_name=AXIS)
+  transform = depth.optimiser(config)
+  size = (config.input.height, config.input.width)
+
+  def init(key, initial=None):
+    if initial is None or initial.teacher is None:
+      raise errors.UserError("crossmodality starts from an RGB checkpoint; none was given")
+    rgb = initial.teacher
+    params = jax.jit(student.init)(
+        jax.random.fold_in(key, 0), jnp.zeros((1, *size, depth.channels(config))))["params"]
+    if config.student_init != "scratch":
+      params = dpt.graft(params, rgb["params"])
+    if config.student_init == "inflate":
+      params = dpt.inflate_stem(params, rgb["params"])
+    features = jax.eval_shape(
+        teacher.apply, rgb, jnp.zeros((2, *size, 3))).features["layer_4"]
+    heads = [
+        projection.init(jax.random.fold_in(key, i), jnp.zeros(features.shape)) for i in (1, 2)]
+    params = {
+        "student": params,
+        "projection_rgb": heads[0]["params"],
+        "projection_spike": heads[1]["params"],
+    }
+    return train_state.TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats={
+            "projection_rgb": heads[0]["batch_stats"],
+            "projection_spike": heads[1]["batch_stats"],
+        },
+        opt_state=transform.init(params),
+        frozen={"teacher": {"params": rgb["params"]}})
+
+  def project(params, batch_stats, name, features):
+    out, updates = projection.apply(
+        {"params": params[name], "batch_stats": batch_stats[name]}, features, train=True,
+        mutable=["batch_stats"])
+    return out, updates["batch_stats"]
+
+  def train_step(state, batch, key):
+    batch = depth.maybe_flip(config, key, batch)
+    looking = teacher.apply(
+        state.frozen["teacher"], depth.network_input(config.parent, batch))
+    valid = masks.valid(
+        batch["depth"], min_depth=config.eval.min_depth, max_depth=config.eval.max_depth,
+        crop=config.loss.crop)
+
+    def loss_fn(params):
+      seen = student.apply(
+          {"params": params["student"]}, depth.network_input(config, batch), train=True)
+      total, parts = depth.supervised_loss(config, seen, batch["depth"], AXIS)
+      stats = {}
+      a, stats["projection_rgb"] = project(
+          params, state.batch_stats, "projection_rgb", looking.features["layer_4"])
+      b, stats["projection_spike"] = project(
+          params, state.batch_stats, "projection_spike", seen.features["layer_4"])
+      parts["coarse_loss"] = contrastive.contrastive(a, b, axis_name=AXIS)
+      rgb, spike = looking.features["path_4"], seen.features["path_4"]
+      weights = None
+      if config.distill.uncertainty_filter:
+        weights = distill.cfkd_filter(
+            looking.uncertainty, seen.uncertainty, valid, rgb.shape[1:3], axis_name=AXIS)
+      parts["fine_loss"] = distill.feature_mse(spike, rgb, weights, axis_name=AXIS)
+      total += config.distill.coarse * parts["coarse_loss"]
+      total += config.distill.fine * parts["fine_loss"]
+      return total, (parts, stats)
+
+    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grads = jax.lax.pmean(grads, AXIS)
+    norm = optax.tree.norm(grads)
+    state = depth.apply_gradients(transform, state, grads)
+    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
+    return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
+
+  return train_state.Recipe(
+      init=init,
+      train_step=train_step,
+      predict=depth.predictor(config, student),
+      variables=lambda state: {"params": state.params["student"], "batch_stats": {}},
+      on_validation=depth.on_validation(config),
+      metric=("abs_rel", "min"),
+      batch_spec=lambda: depth.field_spec(config, ("rgb", "spike", "depth")),
+      module=student,
+  )

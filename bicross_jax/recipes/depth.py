@@ -1,0 +1,137 @@
+"""What all depth recipes share: supervision, optimiser, prediction.
+
+Section numbers are those of the BiCross specification (bicross.md).
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bicross_jax import models
+from bicross_jax.losses import depth as depth_losses
+from bicross_jax.losses import masks
+from bicross_jax.losses import uncertainty as uncertainty_losses
+from bicross_jax.ops import inputs
+from bicross_jax.ops import resize
+from bicross_jax.train import optim
+from bicross_jax.train import state as train_state
+
+MIN_DEPTH = 1e-3  # metres; predictions are floored here before a loss sees them
+
+
+def channels(config) -> int:
+  """Input channels of the network that `config.input.modality` names."""
+  return {"rgb": 3, "spike": config.data.steps}[config.input.modality]
+
+
+def network(config):
+  """The linen module of `config.model` for the modality of `config.input`.
+
+  `stem_bins` concerns spike stems alone and is left out for RGB.
+  """
+  options = dict(config.model)
+  if config.input.modality == "rgb":
+    options.pop("stem_bins")
+  return models.create(in_channels=channels(config), **options)
+
+
+def network_input(config, batch) -> jax.Array:
+  """float32[B, h, w, C]: the input of `config.input.modality` from a batch."""
+  size = (config.input.height, config.input.width)
+  return inputs.network_input(batch, config.input.modality, size)
+
+
+def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):
+  """Depth and uncertainty loss of one network output (section 3).
+
+  Args:
+    config: its `loss` and `eval` sections (names of the losses, caps, crop).
+    output: DPTOutput; maps are resized to the frame of `depth` with torch's bicubic.
+    depth: float32[B, H, W], metres, 0 where unknown.
+    axis_name: the mapped axis to pool over.
+
+  Returns:
+    (total, {"depth_loss": ..., "uncertainty_loss": ...}), scalars.
+  """
+  def fit(x):
+    if x.shape == depth.shape:
+      return x
+    return resize.bicubic(x[..., None], depth.shape[1:])[..., 0]
+
+  valid = masks.valid(
+      depth, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth, crop=config.loss.crop)
+  prediction = jnp.maximum(fit(output.depth), MIN_DEPTH)
+  loss = depth_losses.LOSSES[config.loss.depth]
+  total = loss(prediction, depth, valid, axis_name=axis_name)
+  parts = {"depth_loss": total}
+  if output.uncertainty is not None:
+    loss = uncertainty_losses.LOSSES[config.loss.uncertainty]
+    parts["uncertainty_loss"] = loss(
+        fit(output.uncertainty), prediction, depth, valid, detach=config.loss.detach,
+        axis_name=axis_name)
+    total = total + config.loss.uncertainty_weight * parts["uncertainty_loss"]
+  return total, parts
+
+
+def optimiser(config) -> optax.GradientTransformation:
+  """Adam with the rates of `config.optim` for backbone, rest of the network, and extra heads."""
+  o = config.optim
+  plateau = optim.Plateau(o.plateau_factor, o.plateau_patience) if o.plateau_factor < 1 else None
+  return optim.adam(
+      [(r"^(projection_\w+)/", o.extra_lr), (r"(^|/)backbone/", o.backbone_lr), (r"", o.head_lr)],
+      schedule=optim.schedule(o.schedule, steps=config.train.steps, warmup=o.warmup),
+      plateau=plateau,
+      clip_norm=o.clip_norm)
+
+
+def apply_gradients(transform, state, grads) -> train_state.TrainState:
+  """One optimiser step; `grads` must already be averaged over the devices."""
+  updates, opt_state = transform.update(grads, state.opt_state, state.params)
+  return state.replace(
+      step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+
+
+def predictor(config, module):
+  """The predict function of a recipe: (variables, batch) -> {"depth", "uncertainty"}.
+
+  Depth is in metres at the network's resolution, float32[B, h, w].
+  """
+  def predict(variables, batch):
+    output = module.apply(variables, network_input(config, batch))
+    out = {"depth": output.depth}
+    if output.uncertainty is not None:
+      out["uncertainty"] = output.uncertainty
+    return out
+
+  return predict
+
+
+def on_validation(config):
+  """Feeds the plateau schedule, where there is one, with the validation loss (`sig`)."""
+  def update(state, metrics):
+    if config.optim.plateau_factor >= 1:
+      return state
+    return state.replace(opt_state=optim.plateau_update(state.opt_state, metrics["sig"]))
+
+  return update
+
+
+def field_spec(config, fields) -> dict:
+  """Shapes and dtypes of one example of `fields` in the frame that the pipeline yields."""
+  h, w = config.data.height, config.data.width
+  known = {
+      "rgb": ((h, w, 3), jnp.uint8),
+      "spike": ((h, w, config.data.steps // 8), jnp.uint8),
+      "depth": ((h, w), jnp.float32),
+  }
+  return {name: jax.ShapeDtypeStruct(*known[name]) for name in fields}
+
+
+def maybe_flip(config, key, batch):
+  """Random horizontal flips of the whole batch where `config.data.flip` says so."""
+  return inputs.random_flip(key, dict(batch)) if config.data.flip else batch
+
+
+def means(values: dict) -> train_state.Metrics:
+  """Scalars that are already pooled over the devices, as (sum, count) pairs."""
+  return {name: (value, jnp.ones(())) for name, value in values.items()}

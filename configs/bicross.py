@@ -1,0 +1,156 @@
+"""BiCross: depth from spike streams with knowledge from RGB.
+
+    python scripts/train.py --config configs/bicross.py:crossmodality
+    python scripts/train.py --config configs/bicross.py:crossmodality,scene --config.data.data_dir=/data/kitti
+
+Stages
+  pretrain        depth and uncertainty from source RGB (or spikes: input.modality=spike)
+  crossmodality   CFKD: a spike network learns from labels and from the frozen RGB network
+
+Scenarios
+  synthetic       the procedural world, domain `clear`: no data needed, minutes on a CPU
+  scene           KITTI (Eigen split) in BiCross's layout, DPT-hybrid at 384x384, published settings
+
+The specification and the published numbers are those of Zhang et al., "BiCross" (repository
+Theia-4869/BiCross).
+"""
+
+import ml_collections
+
+from bicross_jax import config as grammar
+
+STAGES = ("crossmodality", "pretrain")
+SCENARIOS = ("synthetic", "scene")
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+  """The config of `stage[,scenario][,key=value...]`; crossmodality on synthetic by default."""
+  stage, scenario, overrides = grammar.split_arg(arg, STAGES, SCENARIOS)
+  config = {"pretrain": _pretrain, "crossmodality": _crossmodality}[stage](scenario)
+  for item in overrides:
+    grammar.override(config, item)
+  return config
+
+
+def _pretrain(scenario: str) -> ml_collections.ConfigDict:
+  config = {"synthetic": _synthetic, "scene": _scene}[scenario]()
+  config.stage = "pretrain"
+  config.recipe = "bicross_jax.recipes.pretrain:create"
+  config.input.modality = "rgb"
+  return config
+
+
+def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
+  config = _pretrain(scenario)
+  config.stage = "crossmodality"
+  config.recipe = "bicross_jax.recipes.crossmodality:create"
+  config.input.modality = "spike"
+  config.distill = ml_collections.ConfigDict(dict(
+      coarse=0.01,  # weight of the contrastive branch
+      fine=0.01,  # weight of the feature branch
+      uncertainty_filter=False,  # fine branch only where the teacher is sure and the student is not
+  ))
+  config.student_init = "rgb"  # "rgb": the teacher's weights, new stem; "inflate": stem too; "scratch"
+  if scenario == "scene":
+    config.data.batch_size = 8
+    config.train.steps = "10 epochs"
+  config.init_from = ml_collections.config_dict.placeholder(str)  # instead of training `parent`
+  config.parent = _pretrain(scenario)
+  _share(config, config.parent, ("seed",))
+  _share(config.data, config.parent.data,
+         [k for k in config.data if k not in ("batch_size", "limit", "labelled")])
+  _share(config.input, config.parent.input, ("height", "width"))
+  _share(config.model, config.parent.model, [k for k in config.model if k != "stem_bins"])
+  _share(config.eval, config.parent.eval, list(config.eval))
+  return config
+
+
+def _share(config, parent, names):
+  """Makes fields of the parent follow those of the child."""
+  for name in names:
+    setattr(parent, name, config.get_ref(name))
+
+
+def _base() -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(dict(
+      system="bicross",
+      stage="",
+      scenario="",
+      recipe="",
+      seed=0,
+      input=dict(modality="rgb", height=96, width=160),  # what the network sees
+      data=dict(
+          name="spike_world",
+          domain="clear",
+          data_dir=ml_collections.config_dict.placeholder(str),
+          height=96,
+          width=160,
+          steps=128,  # of a spike stream
+          train=500,
+          validation=100,
+          test=100,
+          limit=0,  # use only so many training examples; 0: all
+          labelled=0,  # keep depth in only so many training examples; 0: in all
+          batch_size=8,
+          flip=True,  # random horizontal flips
+      ),
+      model=dict(
+          name="dpt",
+          backbone="tiny",
+          scale=0.1,
+          shift=0.0,
+          activation="softplus",
+          uncertainty=True,
+          stem_bins=16,
+          dtype="float32",
+      ),
+      loss=dict(
+          depth="sig",
+          uncertainty="l1",
+          uncertainty_weight=1.0,
+          detach=True,  # no gradient from the uncertainty loss into the depth
+          crop="none",
+      ),
+      optim=dict(
+          backbone_lr=1e-3,
+          head_lr=1e-3,
+          extra_lr=1e-3,
+          schedule="cosine",
+          warmup=50,
+          plateau_factor=1.0,  # 1: never cut
+          plateau_patience=10,
+          clip_norm=1.0,
+      ),
+      train=dict(
+          steps="1000",
+          log_every="50",
+          validate_every="500",
+          checkpoint_every="500",
+      ),
+      eval=dict(min_depth=1e-3, max_depth=80.0, crop="none"),
+  ))
+
+
+def _synthetic() -> ml_collections.ConfigDict:
+  config = _base()
+  config.scenario = "synthetic"
+  return config
+
+
+def _scene() -> ml_collections.ConfigDict:
+  config = _base()
+  config.scenario = "scene"
+  config.input.update(height=384, width=384)
+  config.data.update(
+      name="kitti", domain="eigen", height=352, width=1216, batch_size=16, flip=False,
+      train=0, validation=0, test=0)
+  config.model.update(
+      backbone="hybrid", scale=6.016e-5, shift=0.00579, activation="linear", stem_bins=0)
+  config.loss.crop = "garg"
+  config.eval.crop = "garg"
+  config.optim.update(
+      backbone_lr=1e-5, head_lr=1e-4, extra_lr=1e-5, schedule="constant", warmup=0,
+      plateau_factor=0.1, clip_norm=0.0)
+  config.train.update(
+      steps="30 epochs", log_every="50", validate_every="1 epoch", checkpoint_every="1 epoch")
+  return config

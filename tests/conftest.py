@@ -1,0 +1,31 @@
+"""Settings and fixtures that all tests share."""
+
+import importlib.util
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def samples() -> pathlib.Path:
+  """The folder of small real samples; tests that need it skip where it is absent."""
+  folder = pathlib.Path(os.environ.get("BICROSS_SAMPLES", ROOT.parent / "shared" / "data"))
+  if not folder.is_dir():
+    pytest.skip(f"no sample data in {folder} (set BICROSS_SAMPLES)")
+  return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def golden():
+  """The module that draws and loads golden cases: golden.load(name), golden.weights(spec)."""
+  spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
