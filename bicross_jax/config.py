@@ -9,7 +9,8 @@ import difflib
 import importlib.util
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import ml_collections
 
@@ -17,6 +18,28 @@ from bicross_jax import errors
 
 ConfigDict = ml_collections.ConfigDict
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?)?")
+
+
+class Row(NamedTuple):
+  """One row of a table of experiments.
+
+  Attributes:
+    config: what is trained; the table sets its seed.
+    test: fields of `data` and `eval` that differ in the test, ("data.domain=foggy", ...).
+    against: the label of the row this one is compared with, or "".
+  """
+
+  config: ConfigDict
+  test: Sequence[str] = ()
+  against: str = ""
+
+
+class Table(NamedTuple):
+  """A table of experiments: its name, its title, and rows by label, in order."""
+
+  name: str
+  title: str
+  rows: Mapping[str, Row]
 
 
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -30,6 +53,34 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     errors.UserError: no such file, or an unknown stage, scenario, key or value.
   """
   path, _, arg = spec.partition(":")
+  config = _config_module(path).get_config(arg)
+  for item in overrides:
+    override(config, item)
+  return config
+
+
+def load_table(spec: str, overrides: Iterable[str] = ()) -> "Table":
+  """The table that `FILE:NAME` names, one of `get_tables()` of a config file.
+
+  Args:
+    spec: path of a config file and the table's name.
+    overrides: "train.steps=20" and the like, set in every row's config.
+
+  Raises:
+    errors.UserError: no such file or table, or a wrong override.
+  """
+  path, _, name = spec.partition(":")
+  module = _config_module(path)
+  tables = module.get_tables() if hasattr(module, "get_tables") else {}
+  if name not in tables:
+    raise errors.UserError(f"{path} has no table {name!r}{_nearest(name, tables)}")
+  for row in tables[name].rows.values():
+    for item in overrides:
+      override(row.config, item)
+  return tables[name]
+
+
+def _config_module(path: str):
   file = pathlib.Path(path)
   if not file.is_file():
     folder = file.parent if file.parent.is_dir() else pathlib.Path("configs")
@@ -38,10 +89,7 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
   module_spec = importlib.util.spec_from_file_location(f"bicross_config_{file.stem}", file)
   module = importlib.util.module_from_spec(module_spec)
   module_spec.loader.exec_module(module)
-  config = module.get_config(arg)
-  for item in overrides:
-    override(config, item)
-  return config
+  return module
 
 
 def from_flags(spec: str, flags: Sequence[str], prefix: str = "--config.") -> ConfigDict:

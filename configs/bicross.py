@@ -32,6 +32,41 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   return config
 
 
+def get_tables() -> dict[str, grammar.Table]:
+  """The tables that `scripts/table.py --table configs/bicross.py:NAME` can make."""
+  return {"cfkd": _cfkd_table(), "gap": _gap_table()}
+
+
+def _cfkd_table() -> grammar.Table:
+  """What distillation is worth: scratch, RGB initialisation, CFKD; all labels and 100."""
+  own, parent = get_config("crossmodality").train, get_config("pretrain").train
+  both = int(own.steps) + int(parent.steps)
+  rows = {}
+  for labels, words in (("", "all labels"), (",data.labelled=100", "100 labels")):
+    scratch = f"from scratch, {words}"
+    few = labels.replace("labelled", "limit")  # those rows learn from nothing but labels
+    rows[scratch] = grammar.Row(get_config(
+        f"pretrain,input.modality=spike,train.steps={both}{few}"))
+    rows[f"RGB-initialised, {words}"] = grammar.Row(
+        get_config(f"crossmodality,distill.coarse=0,distill.fine=0{few}"), against=scratch)
+    rows[f"CFKD, {words}"] = grammar.Row(
+        get_config(f"crossmodality{labels}"), against=f"RGB-initialised, {words}")
+  return grammar.Table(
+      "cfkd", "Cross-modality distillation on the synthetic world, domain clear", rows)
+
+
+def _gap_table() -> grammar.Table:
+  """The domain gap: spike networks trained on `clear` and tested elsewhere, over those at home."""
+  rows = {}
+  for domain in ("clear", "foggy", "rainy", "night", "other_town"):
+    spike = "pretrain,input.modality=spike"
+    rows[f"clear -> {domain}"] = grammar.Row(get_config(spike), test=(f"data.domain={domain}",))
+    if domain != "clear":
+      rows[f"{domain} -> {domain}"] = grammar.Row(
+          get_config(f"{spike},data.domain={domain}"), against=f"clear -> {domain}")
+  return grammar.Table("gap", "Domain gap of the synthetic world", rows)
+
+
 def _pretrain(scenario: str) -> ml_collections.ConfigDict:
   config = {"synthetic": _synthetic, "scene": _scene}[scenario]()
   config.stage = "pretrain"

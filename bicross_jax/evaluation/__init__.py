@@ -1,0 +1,1 @@
+"""Evaluation of depth: metrics, protocols, baselines, confidence intervals and reports."""

@@ -1,4 +1,4 @@
-"""The fine branch of cross-modality distillation: pixel-wise features, where they can be trusted."""
+"""The fine branch of cross-modality distillation: pixel-wise features where they are trusted."""
 
 import jax
 import jax.numpy as jnp

@@ -31,7 +31,7 @@ def depth_loss(name, prediction, target, mask, _, axis_name=None):
 
 def uncertainty_loss(name, prediction, target, mask, spread, axis_name=None):
   loss = uncertainty.LOSSES[name]
-  return loss(spread * prediction / 40, prediction, target, mask, detach=False, axis_name=axis_name)
+  return loss(spread, prediction, target, mask, detach=False, axis_name=axis_name)
 
 
 PIXEL_LOSSES = {n: functools.partial(depth_loss, n) for n in depth.LOSSES}
@@ -56,7 +56,8 @@ def assert_shards_equal_whole(loss, gain, *arrays):
   values, gradients = sharded(loss, gain, *arrays)
   np.testing.assert_allclose(values, np.full(4, value), rtol=2e-6)
   for each in gradients:
-    np.testing.assert_allclose(each, gradient, rtol=1e-4, atol=1e-6 * float(jnp.abs(gradient).max()))
+    tolerance = 1e-6 * float(jnp.abs(gradient).max())
+    np.testing.assert_allclose(each, gradient, rtol=1e-4, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", PIXEL_LOSSES)
@@ -114,7 +115,7 @@ def test_no_valid_pixel_gives_zero_and_zero_gradients(maps, name):
   prediction, target, mask, spread = maps
   prediction = prediction.at[0, 0, 0].set(jnp.nan)
   arguments = prediction, jnp.zeros_like(target), jnp.zeros_like(mask), spread
-  value, gradients = jax.value_and_grad(PIXEL_LOSSES[name], argnums=(0, 3))(*arguments)
+  value, gradients = jax.jit(jax.value_and_grad(PIXEL_LOSSES[name], argnums=(0, 3)))(*arguments)
   assert value == 0
   for gradient in gradients:
     np.testing.assert_array_equal(gradient, 0.0)
@@ -163,7 +164,7 @@ def test_sig_of_a_common_factor():
 
 def test_ssi_ignores_scale_and_shift(maps):
   prediction, target, mask, _ = maps
-  assert depth.ssi(0.3 * target + 7, target, mask) < 1e-6
+  assert depth.ssi(0.3 * target + 7, target, mask) < 1e-4
   want = depth.ssi(prediction, target, mask)
   np.testing.assert_allclose(depth.ssi(5 * prediction + 2, target, mask), want, rtol=1e-4)
 
@@ -175,7 +176,7 @@ def test_ssi_of_a_constant_prediction_aligns_the_mean(maps):
   error = (target - target[mask].mean())[mask]
   got = depth.ssi(constant, target, mask, weight=0.0)
   np.testing.assert_allclose(got, 0.5 * jnp.mean(error**2), rtol=1e-5)
-  assert jnp.isfinite(jax.grad(depth.ssi)(constant, target, mask)).all()
+  assert jnp.isfinite(jax.jit(jax.grad(depth.ssi))(constant, target, mask)).all()
 
 
 def test_ssi_scales_and_weight_are_used(maps):
@@ -188,7 +189,7 @@ def test_ssi_scales_and_weight_are_used(maps):
 def test_mse_equals_numpy(maps):
   prediction, target, mask, _ = map(np.asarray, maps)
   want = np.mean((prediction - target)[mask].astype(np.float64) ** 2)
-  np.testing.assert_allclose(depth.mse(*map(jnp.asarray, (prediction, target, mask))), want, rtol=1e-6)
+  np.testing.assert_allclose(depth.mse(*maps[:3]), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", uncertainty.LOSSES)

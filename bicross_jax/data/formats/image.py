@@ -1,0 +1,85 @@
+"""Pictures: PNG and JPEG files <-> arrays, decoded by Pillow."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from bicross_jax import errors
+from bicross_jax.data.formats import files
+
+# What a damaged file can raise inside Pillow's PNG and JPEG readers.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+           OverflowError, struct.error, zlib.error, Image.DecompressionBombError,
+           Image.DecompressionBombWarning)
+_PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
+_MOST_BYTES_A_BYTE = 1100  # neither deflate nor JPEG makes a picture smaller by more than this
+_ALWAYS_FINE = 1 << 20
+
+
+def read_rgb(path) -> np.ndarray:
+  """An 8-bit picture in colour; grey is repeated, transparency dropped.
+
+  Args:
+    path: a PNG or JPEG file.
+
+  Returns:
+    uint8[H, W, 3], sRGB.
+
+  Raises:
+    errors.BadFileError: missing, damaged, of another kind, or with more than 8 bits a value.
+  """
+  return decode(path, lambda image: np.array(image.convert("RGB")), _PLAIN_MODES,
+                "an 8-bit colour or grey picture")
+
+
+def read_grey(path) -> np.ndarray:
+  """An 8-bit grey picture (also for label maps): uint8[H, W]; errors as for `read_rgb`."""
+  return decode(path, np.array, ("L",), "an 8-bit grey picture")
+
+
+def size(path) -> tuple[int, int]:
+  """(height, width) of a PNG or JPEG file, from its header alone."""
+  files.size(path)
+  try:
+    with Image.open(path, formats=("PNG", "JPEG")) as image:
+      return image.height, image.width
+  except _DAMAGE as error:
+    raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
+
+
+def decode(path, convert, modes: tuple[str, ...], expected: str,
+           formats: tuple[str, ...] = ("PNG", "JPEG")) -> np.ndarray:
+  """Opens a picture, checks what it declares against its length, and converts it.
+
+  Args:
+    path: the file.
+    convert: Pillow image -> array.
+    modes: Pillow's names of the pixel types that are taken.
+    expected: what to say in the error for another type.
+    formats: Pillow's names of the file formats that are taken.
+  """
+  data = files.read(path)
+  try:
+    with Image.open(io.BytesIO(data), formats=formats) as image:
+      declared = image.height * image.width * (2 if image.mode.startswith("I") else 3)
+      if declared > max(_ALWAYS_FINE, _MOST_BYTES_A_BYTE * len(data)):
+        raise errors.BadFileError(
+            path, f"declares {image.height}x{image.width} pixels in {len(data)} bytes")
+      if image.mode not in modes:
+        raise errors.BadFileError(path, f"has pixels of type {image.mode}", expected)
+      return convert(image)
+  except _DAMAGE as error:
+    raise errors.BadFileError(
+        path, f"cannot be decoded: {error}", " or ".join(formats)) from error
+
+
+def write_png(path, array: np.ndarray) -> None:
+  """Writes uint8[H, W, 3], uint8[H, W] or uint16[H, W] without loss."""
+  kinds = {("uint8", 3), ("uint8", 2), ("uint16", 2)}
+  if (array.dtype.name, array.ndim) not in kinds or array.ndim == 3 and array.shape[2] != 3:
+    raise ValueError(f"no PNG of {array.dtype}{array.shape}")
+  with files.write_whole(path) as file:
+    Image.fromarray(np.ascontiguousarray(array)).save(file, "PNG")

@@ -1,0 +1,157 @@
+"""Spike streams made from frames, as files: one long stream, or a window for each frame.
+
+A finished file is never made again: one that is there and has the right size is skipped, one that
+has another size is an error unless it may be replaced. A file takes its name only when complete.
+"""
+
+from collections.abc import Iterator
+import pathlib
+from typing import NamedTuple
+import zlib
+
+import jax
+import numpy as np
+
+from bicross_jax import errors
+from bicross_jax.data.formats import files, npy, spikes, video
+from bicross_jax.sim import spike_camera, streams
+
+_light = jax.jit(spike_camera.light)
+
+
+class Plan(NamedTuple):
+  """What is simulated.
+
+  Attributes:
+    timing: frame rate, step rate and interpolation.
+    steps: length of a window around a frame; a multiple of 8.
+    sensor: the spike camera.
+    seed: of all random draws; every output draws its own by its name.
+    size: (height, width) the frames are resized to, or None.
+    overwrite: whether files of another size are replaced.
+  """
+
+  timing: streams.Timing
+  steps: int = 128
+  sensor: spike_camera.Sensor = spike_camera.Sensor()
+  seed: int = 0
+  size: tuple[int, int] | None = None
+  overwrite: bool = False
+
+
+def light_of(frame: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+  """Linear luminance of a frame, resized in linear light by pixel area where asked.
+
+  Args:
+    frame: uint8[H, W, 3], sRGB.
+    size: (h, w) or None.
+
+  Returns:
+    float32[h, w].
+  """
+  light = np.asarray(_light(frame))
+  if size is not None and light.shape != tuple(size):
+    import cv2  # noqa: PLC0415 (heavy)
+
+    light = cv2.resize(light, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+  return light
+
+
+def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:
+  """Writes one stream from the first frame to the last, as .dat or .npy (T, H, W).
+
+  Yields:
+    the number of steps that each piece added; nothing when the file is already there.
+  """
+  output = pathlib.Path(output)
+  height, width = plan.size or frames.shape
+  total = streams.total_steps(len(frames.names), plan.timing)
+  if not total:
+    raise errors.UserError(f"{frames.path}: {len(frames.names)} frame(s) last less than 8 steps")
+  if output.suffix not in (".dat", ".npy"):
+    raise errors.UserError(f"{output}: a stream is written as .dat or .npy")
+  shape = (total, height, width)
+  if is_finished(output, shape, plan.overwrite):
+    return
+  key = _key(plan.seed, output.name)
+  lights = (light_of(frame, plan.size) for frame in frames.read())
+  with files.write_whole(output) as file:
+    if output.suffix == ".npy":
+      file.write(npy.header_bytes(shape, np.uint8))
+    for packed in streams.stream(key, lights, len(frames.names), plan.timing, plan.sensor):
+      bits = spikes.unpack_time(packed)
+      file.write(bits.tobytes() if output.suffix == ".npy" else spikes.dat_bytes(bits))
+      yield bits.shape[0]
+
+
+def write_windows(frames: video.Frames, folder, plan: Plan) -> Iterator[bool]:
+  """Writes folder/NAME.npy for each frame: a window (steps, H, W) with the frame in its middle.
+
+  Yields:
+    for each frame whether its file was made (or was there already).
+  """
+  folder = pathlib.Path(folder)
+  count, n = len(frames.names), streams.reach(plan.steps, plan.timing)
+  shape = (plan.steps, *(plan.size or frames.shape))
+  source, held, lights = frames.read(), {}, {}
+  ready = 0
+  for i, name in enumerate(frames.names):
+    while ready < min(i + n + 1, count):
+      held[ready] = next(source)
+      ready += 1
+    output = folder / f"{name}.npy"
+    if is_finished(output, shape, plan.overwrite):
+      yield False
+    else:
+      around = [min(max(j, 0), count - 1) for j in range(i - n, i + n + 1)]
+      for j in around:
+        if j not in lights:
+          lights[j] = light_of(held[j], plan.size)
+      write_window(output, [lights[j] for j in around], plan, name)
+      yield True
+    held.pop(i - n, None)
+    lights.pop(i - n, None)
+
+
+def write_window(output, lights: list[np.ndarray], plan: Plan, name: str) -> None:
+  """Writes the window around the middle one of some frames as .npy (steps, H, W).
+
+  Args:
+    output: the file.
+    lights: 2 n + 1 frames, float32[H, W], as `streams.window` takes them.
+    plan: what is simulated.
+    name: of the frame, for its random draws.
+  """
+  packed = streams.window(_key(plan.seed, name), np.stack(lights), plan.steps, plan.timing,
+                          plan.sensor)
+  spikes.write_npy(output, spikes.unpack_time(packed))
+
+
+def is_finished(path, shape: tuple[int, int, int], overwrite: bool = False) -> bool:
+  """Whether a stream of `shape` (T, H, W) is in the file already.
+
+  Raises:
+    errors.UserError: something else is there, and `overwrite` is off.
+  """
+  path = pathlib.Path(path)
+  if path.suffix == ".dat":
+    length = shape[0] * spikes.dat_step_bytes(*shape[1:])
+    same = path.exists() and files.size(path) == length
+  else:
+    same = path.exists() and _is_npy(path, shape)
+  if path.exists() and not same and not overwrite:
+    raise errors.UserError(f"{path} is there and is not the expected stream {shape}; "
+                           "remove it or allow overwriting (--overwrite)")
+  return same
+
+
+def _is_npy(path, shape) -> bool:
+  try:
+    header = npy.read_header(path)
+  except errors.BadFileError:
+    return False
+  return header.shape == shape and header.dtype == np.uint8
+
+
+def _key(seed: int, name: str):
+  return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))

@@ -1,0 +1,202 @@
+"""Solids and where rays meet them.
+
+World axes: x right, y down, z forward, metres; the ground is the plane y = 0. A solid turns about
+the vertical only. Rays are held as three planes (`Vec`), which the compiler vectorises over
+pixels; solids are few and the loops over them are unrolled into one fused kernel.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+FAR = 1e9  # ray parameter of "nothing was hit"
+_TINY = 1e-9
+
+
+class Vec(NamedTuple):
+  """Three components, each float32[...] of one shape (or a scalar)."""
+
+  x: jnp.ndarray
+  y: jnp.ndarray
+  z: jnp.ndarray
+
+  def __add__(self, other):
+    return Vec(self.x + other.x, self.y + other.y, self.z + other.z)
+
+  def __sub__(self, other):
+    return Vec(self.x - other.x, self.y - other.y, self.z - other.z)
+
+  def __mul__(self, scale):
+    return Vec(self.x * scale, self.y * scale, self.z * scale)
+
+
+def dot(a: Vec, b: Vec):
+  return a.x * b.x + a.y * b.y + a.z * b.z
+
+
+def length(a: Vec):
+  return jnp.sqrt(dot(a, a))
+
+
+def unit(a: Vec) -> Vec:
+  return a * (1 / jnp.maximum(length(a), _TINY))
+
+
+class Shapes(NamedTuple):
+  """N solids of one kind. An absent one lies far below the ground, where no ray comes.
+
+  Attributes:
+    centre: float32[N, 3].
+    half: float32[N, 3], half extents along the solid's own axes. Cylinders and spheroids are
+      round about the vertical: their first entry is the radius, the third is not read.
+    yaw: float32[N], radians, turns the solid's z axis towards +x.
+    taper: float32[N], by how much the half length (third entry) is smaller at the top of a
+      frustum than at its bottom; its half width shrinks by a third of that. 0 elsewhere.
+    velocity: float32[N, 3], metres a second.
+  """
+
+  centre: jnp.ndarray
+  half: jnp.ndarray
+  yaw: jnp.ndarray
+  taper: jnp.ndarray
+  velocity: jnp.ndarray
+
+
+class Solids(NamedTuple):
+  """All solids of a scene by kind; ids count through boxes, frusta, cylinders, spheroids."""
+
+  boxes: Shapes
+  frusta: Shapes
+  cylinders: Shapes
+  spheroids: Shapes
+
+  def moved(self, time) -> "Solids":
+    """The solids `time` seconds later."""
+    return Solids(*(s._replace(centre=s.centre + time * s.velocity) for s in self))
+
+
+TAPER_WIDTH = 1 / 3  # a frustum's taper in width over that in length
+
+
+def count(solids: Solids) -> int:
+  return sum(s.yaw.shape[0] for s in solids)
+
+
+def to_local(v: Vec, cos, sin) -> Vec:
+  """A world direction in the axes of a solid of yaw (cos, sin)."""
+  return Vec(cos * v.x - sin * v.z, v.y, sin * v.x + cos * v.z)
+
+
+def to_world(v: Vec, cos, sin) -> Vec:
+  """The inverse of `to_local`."""
+  return Vec(cos * v.x + sin * v.z, v.y, cos * v.z - sin * v.x)
+
+
+def _inverse(d):
+  return 1 / jnp.where(jnp.abs(d) < _TINY, _TINY, d)
+
+
+def hit_box(o: Vec, d: Vec, half: Vec):
+  """First crossing of an origin-centred box: ray parameter float32[...], FAR for a miss."""
+  ix, iy, iz = _inverse(d.x), _inverse(d.y), _inverse(d.z)
+  rx, ry, rz = jnp.abs(ix) * half.x, jnp.abs(iy) * half.y, jnp.abs(iz) * half.z
+  mx, my, mz = -o.x * ix, -o.y * iy, -o.z * iz
+  enter = jnp.maximum(jnp.maximum(mx - rx, my - ry), mz - rz)
+  leave = jnp.minimum(jnp.minimum(mx + rx, my + ry), mz + rz)
+  return jnp.where((enter < leave) & (enter > 0), enter, FAR)
+
+
+def leave_box(o: Vec, d: Vec, half: Vec):
+  """Where a ray that starts inside an origin-centred box leaves it."""
+  ix, iy, iz = _inverse(d.x), _inverse(d.y), _inverse(d.z)
+  return jnp.minimum(
+      jnp.minimum(jnp.abs(ix) * half.x - o.x * ix, jnp.abs(iy) * half.y - o.y * iy),
+      jnp.abs(iz) * half.z - o.z * iz)
+
+
+def hit_frustum(o: Vec, d: Vec, half: Vec, taper):
+  """First crossing of an origin-centred box whose sides lean inwards towards the top (-y)."""
+  enter, leave = -FAR, FAR
+  for along, start, size, amount in (
+      (d.z, o.z, half.z, taper), (d.x, o.x, half.x, taper * TAPER_WIDTH)):
+    slope = amount / (2 * half.y)
+    room = size - slope * (half.y - o.y)  # half extent at the ray's start
+    for sign in (1, -1):
+      rate = _inverse(sign * along - slope * d.y)
+      t = (room - sign * start) * rate
+      enter = jnp.where(rate < 0, jnp.maximum(enter, t), enter)
+      leave = jnp.where(rate > 0, jnp.minimum(leave, t), leave)
+  iy = _inverse(d.y)
+  ry, my = jnp.abs(iy) * half.y, -o.y * iy
+  enter, leave = jnp.maximum(enter, my - ry), jnp.minimum(leave, my + ry)
+  return jnp.where((enter < leave) & (enter > 0), enter, FAR)
+
+
+def hit_cylinder(o: Vec, d: Vec, radius, half_height):
+  """First crossing of an origin-centred upright cylinder with caps."""
+  a = jnp.maximum(d.x * d.x + d.z * d.z, _TINY)
+  closest = -(o.x * d.x + o.z * d.z) / a
+  nx, nz = o.x + closest * d.x, o.z + closest * d.z
+  room = radius * radius - (nx * nx + nz * nz)
+  reach = jnp.sqrt(jnp.maximum(room, 0) / a)
+  iy = _inverse(d.y)
+  ry, my = jnp.abs(iy) * half_height, -o.y * iy
+  enter = jnp.maximum(closest - reach, my - ry)
+  leave = jnp.minimum(closest + reach, my + ry)
+  return jnp.where((room > 0) & (enter < leave) & (enter > 0), enter, FAR)
+
+
+def hit_spheroid(o: Vec, d: Vec, radius, half_height):
+  """First crossing of an origin-centred spheroid that is round about the vertical."""
+  squash = radius / half_height
+  o, d = Vec(o.x, o.y * squash, o.z), Vec(d.x, d.y * squash, d.z)
+  a = dot(d, d)
+  closest = -dot(o, d) / a
+  room = radius * radius - dot(o + d * closest, o + d * closest)
+  enter = closest - jnp.sqrt(jnp.maximum(room, 0) / a)
+  return jnp.where((room > 0) & (enter > 0), enter, FAR)
+
+
+def _each(solids: Solids, o: Vec, d: Vec):
+  """Yields the ray parameter of every solid, in the order of ids."""
+  for kind, shapes in zip(Solids._fields, solids):
+    for i in range(shapes.yaw.shape[0]):
+      start = Vec(*(getattr(o, a) - shapes.centre[i, j] for j, a in enumerate("xyz")))
+      half = Vec(*(shapes.half[i, j] for j in range(3)))
+      if kind == "cylinders":
+        yield hit_cylinder(start, d, half.x, half.y)
+      elif kind == "spheroids":
+        yield hit_spheroid(start, d, half.x, half.y)
+      else:
+        cos, sin = jnp.cos(shapes.yaw[i]), jnp.sin(shapes.yaw[i])
+        start, way = to_local(start, cos, sin), to_local(d, cos, sin)
+        if kind == "boxes":
+          yield hit_box(start, way, half)
+        else:
+          yield hit_frustum(start, way, half, shapes.taper[i])
+
+
+def nearest(solids: Solids, o: Vec, d: Vec):
+  """The first solid along each ray.
+
+  Args:
+    solids: of one scene.
+    o: origins, scalars or float32[...].
+    d: directions float32[...]; need not be of unit length.
+
+  Returns:
+    (t float32[...], the ray parameter, FAR where nothing is hit; id int32[...]).
+  """
+  best, which = jnp.full_like(d.x, FAR), jnp.zeros(d.x.shape, jnp.int32)
+  for i, t in enumerate(_each(solids, o, d)):
+    which = jnp.where(t < best, i, which)
+    best = jnp.minimum(best, t)
+  return best, which
+
+
+def blocked(solids: Solids, o: Vec, d: Vec):
+  """Whether any solid lies between o and o + d: bool[...]."""
+  best = jnp.full_like(d.x, FAR)
+  for t in _each(solids, o, d):
+    best = jnp.minimum(best, t)
+  return best < 1

@@ -1,0 +1,171 @@
+"""Devices: the pmapped step, where arrays live, prediction, the compile cache."""
+
+from collections.abc import Callable, Mapping
+import os
+import pathlib
+from typing import Any
+import warnings
+
+import jax
+from jax.experimental import multihost_utils
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+
+from bicross_jax import errors
+from bicross_jax.train.state import AXIS
+from bicross_jax.train.state import Batch
+from bicross_jax.train.state import TrainState
+from bicross_jax.train.state import Variables
+
+CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
+
+# Which axis of the state is spread over the devices: none but that of `local`.
+_STATE_AXES = TrainState(
+    step=None, params=None, batch_stats=None, opt_state=None, teacher=None, frozen=None, local=0)
+
+
+def pmap_step(train_step: Callable) -> Callable:
+  """A recipe's train_step on all devices.
+
+  Args:
+    train_step: see `state.Recipe`.
+
+  Returns:
+    (state, batch, key) -> (state, metrics), a pmapped function. `state` is from `place` and is
+    donated; `batch` from `shard`; `key` one typed key for the whole run (`replicate`d): each step
+    and each device gets its own. Metrics are summed over the devices (see `state.Metrics`).
+  """
+
+  def body(state, batch, key):
+    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
+    state, metrics = train_step(state, batch, key)
+    return state, jax.lax.psum(metrics, AXIS)
+
+  return jax.pmap(
+      body, axis_name=AXIS, in_axes=(_STATE_AXES, 0, None), out_axes=(_STATE_AXES, None),
+      donate_argnums=(0,))
+
+
+def replicate(tree: Any) -> Any:
+  """The same arrays on every device; leaves that are there already are not copied."""
+  return jax.device_put(tree, _sharding(PartitionSpec()))
+
+
+def place(state: TrainState) -> TrainState:
+  """A fresh copy of a state where the step wants it: `local` spread, everything else on all.
+
+  No two leaves share memory afterwards, so that the step may donate the whole.
+
+  Raises:
+    errors.UserError: `local` is not of this number of devices.
+  """
+  n = jax.local_device_count()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state.local):
+    if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != n:
+      raise errors.UserError(
+          f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
+          f"its first axis must be the {n} devices of this machine")
+  local = jax.tree.map(_spread, state.local)
+  rest = jax.tree.map(lambda x: jnp.array(x, copy=True), state.replace(local={}))
+  return replicate(rest).replace(local=local)
+
+
+def shard(batch: Batch) -> Any:
+  """A host batch on the devices: numpy [b, ...] -> [devices, b / devices, ...].
+
+  Args:
+    batch: this host's rows; possibly a dict of such batches.
+
+  Raises:
+    errors.UserError: a field has no such axis, or b is not divisible by the devices.
+  """
+  n = jax.local_device_count()
+
+  def split(path, x):
+    x = np.asarray(x)
+    if x.ndim == 0 or x.shape[0] % n:
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      raise errors.UserError(
+          f"batch field {name} of shape {x.shape} cannot be divided among {n} devices; "
+          f"choose a batch size that is a multiple of {n}")
+    return _spread(x.reshape(n, x.shape[0] // n, *x.shape[1:]))
+
+  return jax.tree_util.tree_map_with_path(split, batch)
+
+
+def gather(state: TrainState) -> TrainState:
+  """The whole state in this host's memory, NumPy arrays."""
+  local = state.local
+  if jax.process_count() > 1:
+    local = multihost_utils.process_allgather(local, tiled=True)
+  return jax.device_get(state.replace(local=local))
+
+
+def single(tree: Any) -> Any:
+  """One device's copy of replicated arrays; shares their memory."""
+  return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def jit_predict(predict: Callable) -> Callable[[Variables, Batch], dict[str, np.ndarray]]:
+  """A recipe's predict: compiled once for each shape of batch, results in host memory.
+
+  Args:
+    predict: see `state.Recipe`.
+
+  Returns:
+    (variables, batch) -> {name: numpy array}.
+  """
+  compiled = jax.jit(predict)
+
+  def run(variables: Variables, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return dict(jax.device_get(compiled(variables, dict(batch))))
+
+  return run
+
+
+def enable_compile_cache() -> pathlib.Path | None:
+  """Lets JAX keep compiled programs on disk, so that a second run starts quickly.
+
+  The folder is that of the environment variable BICROSS_COMPILE_CACHE ("0": no cache), else
+  bicross_jax/jax in the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
+
+  Returns:
+    The folder, or None when switched off, or (with a warning) when the user's cache folder cannot
+    be written.
+
+  Raises:
+    errors.UserError: the folder that the variable names cannot be made.
+  """
+  chosen = os.environ.get(CACHE_VARIABLE, "")
+  if chosen == "0":
+    jax.config.update("jax_compilation_cache_dir", None)
+    return None
+  home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  folder = pathlib.Path(chosen or pathlib.Path(home) / "bicross_jax" / "jax").absolute()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    problem = (
+        f"no compile cache can be made in {folder} ({error.strerror}); "
+        f"set {CACHE_VARIABLE} to another folder, or to 0")
+    if chosen:
+      raise errors.UserError(problem) from error
+    warnings.warn(problem, stacklevel=2)
+    return None
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+  return folder
+
+
+def _sharding(spec: PartitionSpec) -> NamedSharding:
+  return NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), spec)
+
+
+def _spread(x) -> jax.Array:
+  """This host's rows, [local devices, ...], as part of an array over all devices."""
+  return jax.make_array_from_process_local_data(
+      _sharding(PartitionSpec(AXIS)), np.array(jax.device_get(x)))

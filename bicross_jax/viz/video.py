@@ -1,0 +1,88 @@
+"""Frames to a video file."""
+
+from collections.abc import Iterable
+import importlib.util
+import itertools
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from bicross_jax import errors
+
+
+def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
+  """Writes frames as a video; the suffix says which kind, and at no moment is there half a file.
+
+  Args:
+    path: ending in ".mp4" (H.264, through imageio and its ffmpeg; an odd height or width gets one
+      more row or column, a copy of the last) or ".gif" (256 colours a frame).
+    frames: uint8[H, W, 3] each, all of one size; read one at a time.
+    fps: frames a second. A GIF holds hundredths of a second a frame, so it is rounded.
+
+  Returns:
+    The number of frames.
+
+  Raises:
+    errors.UserError: another suffix, no frames, or .mp4 where imageio-ffmpeg is not installed.
+    ValueError: frames that are not uint8[H, W, 3] of one size.
+  """
+  path = pathlib.Path(path)
+  if path.suffix not in (".mp4", ".gif"):
+    raise errors.UserError(f"{path}: a video ends in .mp4 or .gif")
+  if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+    raise errors.UserError(f"{path}: .mp4 needs the package imageio-ffmpeg; .gif works without")
+  if not fps > 0:
+    raise errors.UserError(f"{path}: {fps} frames a second")
+  frames = _checked(frames)
+  first = next(frames, None)
+  if first is None:
+    raise errors.UserError(f"{path}: no frames to write")
+  draft = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+  writer = {".mp4": _write_mp4, ".gif": _write_gif}[path.suffix]
+  try:
+    count = writer(draft, itertools.chain([first], frames), fps)
+    os.replace(draft, path)
+  finally:
+    draft.unlink(missing_ok=True)
+  return count
+
+
+def _checked(frames):
+  shape = None
+  for frame in frames:
+    shape = shape or frame.shape
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+      raise ValueError(
+          f"frames must be uint8[H, W, 3] of one size, got {frame.dtype} {frame.shape} after"
+          f" {shape}")
+    yield frame
+
+
+def _write_mp4(path, frames, fps):
+  import imageio.v2 as imageio  # with its ffmpeg, needed for this alone
+
+  count = 0
+  with imageio.get_writer(
+      path, fps=fps, codec="libx264", quality=8, macro_block_size=1, ffmpeg_log_level="error"
+  ) as writer:
+    for count, frame in enumerate(frames, 1):
+      odd = [(0, n % 2) for n in frame.shape[:2]]
+      writer.append_data(np.pad(frame, (*odd, (0, 0)), mode="edge"))
+  return count
+
+
+def _write_gif(path, frames, fps):
+  count = 0
+
+  def pictures():
+    nonlocal count
+    for count, frame in enumerate(frames, 1):
+      yield Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
+
+  pictures = pictures()
+  hundredths = max(round(100 / fps), 2)  # players slow down what is faster than 50 a second
+  next(pictures).save(
+      path, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
+  return count

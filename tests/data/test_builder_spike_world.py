@@ -1,0 +1,89 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from bicross_jax import errors
+from bicross_jax.data import pipeline
+from bicross_jax.data.builders import spike_world
+from bicross_jax.data.builders import storage
+from bicross_jax.sim import domains
+from bicross_jax.sim import world
+
+
+def _config(**overrides):
+  small = dict(domain="clear", height=24, width=40, steps=16, train=24, validation=8, test=7)
+  return spike_world.SpikeWorldConfig(**{**small, **overrides})
+
+
+def test_there_is_a_config_for_every_domain():
+  names = [config.domain for config in spike_world.SpikeWorld.BUILDER_CONFIGS]
+  assert names == list(domains.DOMAINS)
+  assert {"clear", "foggy", "rainy", "night", "other_town"} <= set(names)
+
+
+def test_the_name_changes_with_all_that_makes_the_content(monkeypatch):
+  names = {_config().name, _config(domain="foggy").name, _config(height=32).name,
+           _config(width=32).name, _config(steps=24).name, _config(train=25).name,
+           _config(validation=9).name, _config(test=8).name, _config(keyframes=5).name,
+           _config(seed=1).name}
+  assert len(names) == 10
+  assert _config().name == _config().name
+  assert "clear-24x40-t16" in _config().name
+  plain = _config().name
+  clear = domains.DOMAINS["clear"]
+  change = clear._replace if hasattr(clear, "_replace") else (
+      lambda **kw: dataclasses.replace(clear, **kw))
+  monkeypatch.setitem(domains.DOMAINS, "clear", change(sensor=clear.sensor._replace(gain=0.123)))
+  assert _config().name != plain
+  monkeypatch.undo()
+  monkeypatch.setattr(world, "VERSION", world.VERSION + "x")
+  assert _config().name != plain
+
+
+def test_two_builds_are_equal_byte_for_byte(world_config, world_spec, tmp_path):
+  folders = [pipeline.open(world_config, world_spec, seed=0, batch_size=4).folder]
+  again = storage.prepare(spike_world.SpikeWorld, _config(), tmp_path)
+  folders.append(storage.pathlib.Path(again.data_dir))
+  names = [sorted(p.name for p in folder.glob("*.array_record*")) for folder in folders]
+  assert names[0] == names[1] and len(names[0]) == 3
+  for name in names[0]:
+    assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+  assert len(set(again.info.metadata["sha256"].values())) == 3
+
+
+def test_an_example_is_a_function_of_its_index(world_config, world_spec, tmp_path):
+  few = storage.prepare(spike_world.SpikeWorld, _config(train=3, validation=1, test=1), tmp_path)
+  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
+  batch, truths = next(data.evaluation("train"))
+  for i, example in enumerate(few.as_data_source("train")):
+    np.testing.assert_array_equal(example["depth"], truths[i]["depth"])
+    np.testing.assert_array_equal(example["spike"], batch["spike"][i])
+
+
+def test_parts_share_no_scene(world_config, world_spec):
+  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
+  depths = [d.tobytes() for part in data.sizes for d in data.depths(part)]
+  assert len(set(depths)) == len(depths) == 39
+
+
+def test_bright_pixels_fire_more(world_config, world_spec):
+  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
+  batch, _ = next(data.evaluation("test"))
+  rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)
+  grey = batch["rgb"].mean(axis=-1)
+  assert np.corrcoef(rate.ravel(), grey.ravel())[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("overrides", [dict(domain="snowy"), dict(steps=10), dict(train=0)])
+def test_wrong_parameters(overrides):
+  with pytest.raises(errors.UserError):
+    _config(**overrides)
+
+
+def test_streams_and_scenes_use_different_randomness():
+  render = spike_world._renderer("clear", 24, 40, 16, 3)
+  key = jax.random.key(0)
+  a, b = (render(key, np.arange(i, i + spike_world.CHUNK)) for i in (0, 1))
+  np.testing.assert_array_equal(a["spike"][1:], b["spike"][:-1])

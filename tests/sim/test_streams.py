@@ -1,0 +1,111 @@
+"""Streams of video: pieces, windows and interpolation against direct simulation and true motion."""
+
+import jax
+import numpy as np
+import pytest
+
+from bicross_jax.ops import spikes
+from bicross_jax.sim import flow, spike_camera, streams
+
+KEY = jax.random.key(0)
+
+
+def _pattern(shift: float, shape=(48, 64)) -> np.ndarray:
+  """A smooth texture moved to the right by `shift` pixels, exact at any shift."""
+  y, x = np.mgrid[:shape[0], :shape[1]].astype(np.float64)
+  x = x - shift
+  waves = (np.sin(0.45 * x + 0.2 * y) + np.sin(0.23 * x - 0.4 * y + 1) + np.sin(0.11 * x + 2)
+           + np.cos(0.31 * y - 0.07 * x))
+  return (0.5 + waves / 9).astype(np.float32)
+
+
+def test_stream_equals_one_simulation_and_does_not_depend_on_the_chunk():
+  frames = np.random.default_rng(0).random((5, 6, 8)).astype(np.float32)
+  timing = streams.Timing(fps=100.0)  # 200 steps between frames, 800 in all
+  sensor = spike_camera.Sensor(shot_noise=0.01)
+  whole = spike_camera.simulate(KEY, frames, 800, sensor)
+  assert streams.total_steps(5, timing) == 800
+  for chunk in (64, 256, 1024):
+    pieces = list(streams.stream(KEY, iter(frames), 5, timing, sensor, chunk))
+    got = np.concatenate(pieces, -1)
+    assert got.shape == (6, 8, 100)
+    # The moments of the steps are computed differently, so a few spikes may move by a step.
+    assert (spikes.bits(got) != spikes.bits(np.asarray(whole))).mean() < 1e-3
+  fine = list(streams.stream(KEY, iter(frames), 5, timing, sensor, 8))
+  np.testing.assert_allclose(spikes.rate(np.concatenate(fine, -1)), spikes.rate(got), atol=2 / 800)
+
+
+def test_stream_takes_frames_one_by_one():
+  taken = []
+
+  def frames():
+    for i in range(30):
+      taken.append(i)
+      yield np.full((4, 8), i / 29, np.float32)
+
+  timing = streams.Timing(fps=1000.0)  # 20 steps between frames
+  pieces = streams.stream(KEY, frames(), 30, timing, chunk=40)
+  next(pieces)
+  assert len(taken) <= 4
+  assert 5 + sum(p.shape[-1] for p in pieces) == streams.total_steps(30, timing) // 8 == 72
+
+
+def test_total_steps_counts_whole_bytes():
+  assert streams.total_steps(1, streams.Timing(30.0)) == 0
+  assert streams.total_steps(4, streams.Timing(30.0)) == 2000
+  assert streams.total_steps(2, streams.Timing(30.0)) == 664
+
+
+def test_window_has_its_frame_in_the_middle():
+  before, middle, after = (np.full((2, 4), v, np.float32) for v in (0.0, 0.5, 1.0))
+  frames = np.stack([before, middle, after])
+  quiet = spike_camera.Sensor(random_phase=False, threshold=0.25, gain=0.25)
+  slow = streams.window(KEY, frames, 128, streams.Timing(10.0), quiet)
+  np.testing.assert_allclose(spikes.rate(slow), 0.5, atol=1 / 128)
+  # At 20000 / 64 frames a second the window runs from the frame before to the one after.
+  assert streams.reach(128, streams.Timing(312.5)) == 1
+  fast = streams.window(KEY, frames, 128, streams.Timing(312.5), quiet)
+  halves = np.asarray(spikes.bin_counts(fast, 2))[0, 0] / 64
+  np.testing.assert_allclose(halves, [0.25, 0.75], atol=1 / 64)
+  assert streams.reach(128, streams.Timing(400.0)) == 2
+  with pytest.raises(ValueError, match="5 frames"):
+    streams.window(KEY, frames, 128, streams.Timing(400.0), quiet)
+
+
+def test_flow_moves_what_a_blend_only_fades():
+  first, second = _pattern(0.0), _pattern(3.0)
+  for t in (0.25, 0.5, 0.75):
+    made, = flow.between(first, second, [t])
+    truth = _pattern(3.0 * t)
+    inside = (slice(8, -8), slice(8, -8))
+    moved = np.abs(made - truth)[inside].mean()
+    faded = np.abs((1 - t) * first + t * second - truth)[inside].mean()
+    assert moved < 0.35 * faded, (t, moved, faded)
+  np.testing.assert_allclose(flow.between(first, second, [0.0, 1.0]), [first, second], atol=1e-6)
+
+
+def test_flow_interpolation_brings_spikes_nearer_to_truth():
+  """A stream with true motion, rendered densely, against both guesses from its frames."""
+  sensor = spike_camera.Sensor(random_phase=False)
+  truth = spike_camera.simulate(KEY, np.stack([_pattern(4 * i / 16) for i in range(17)]), 640, sensor)
+  frames = [_pattern(0.0), _pattern(4.0)]
+  error = {}
+  for interpolation in streams.INTERPOLATIONS:
+    timing = streams.Timing(fps=20_000 / 640, interpolation=interpolation)
+    made = np.concatenate(list(streams.stream(KEY, iter(frames), 2, timing, sensor)), -1)
+    assert made.shape == truth.shape
+    difference = spikes.bin_counts(made, 10) - spikes.bin_counts(np.asarray(truth), 10)
+    error[interpolation] = np.abs(difference[8:-8, 8:-8]).mean()
+  assert error["flow"] < 0.6 * error["linear"], error
+
+
+def test_window_by_flow_moves():
+  sensor = spike_camera.Sensor(random_phase=False)
+  frames = np.stack([_pattern(s) for s in (-6.0, 0.0, 6.0)])
+  timing = streams.Timing(fps=100.0, interpolation="flow")  # 0.32 frames on either side
+  made = streams.window(KEY, frames, 128, timing, sensor)
+  truth = spike_camera.simulate(KEY, np.stack([_pattern(1.92 * s) for s in np.linspace(-1, 1, 9)]),
+                                128, sensor)
+  blend = streams.window(KEY, frames, 128, timing._replace(interpolation="linear"), sensor)
+  count = lambda p: np.asarray(spikes.bin_counts(np.asarray(p), 4))[10:-10, 10:-10]
+  assert np.abs(count(made) - count(truth)).mean() < 0.75 * np.abs(count(blend) - count(truth)).mean()

@@ -1,0 +1,58 @@
+import importlib.util
+
+import numpy as np
+from PIL import Image
+from PIL import ImageSequence
+import pytest
+
+from bicross_jax import errors
+from bicross_jax.viz import video
+
+FRAMES = [np.full((21, 34, 3), (40 * i, 255 - 40 * i, 128), np.uint8) for i in range(5)]
+
+
+def test_gif(tmp_path):
+  path = tmp_path / "a.gif"
+  assert video.write(path, iter(FRAMES), fps=12.5) == 5
+  with Image.open(path) as picture:
+    assert picture.info["duration"] == 80
+    frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(picture)]
+  assert len(frames) == 5
+  for got, want in zip(frames, FRAMES, strict=True):
+    np.testing.assert_allclose(got, want, atol=8)
+  assert [p.name for p in tmp_path.iterdir()] == ["a.gif"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="imageio-ffmpeg")
+def test_mp4(tmp_path):
+  import imageio.v2 as imageio
+
+  path = tmp_path / "a.mp4"
+  assert video.write(path, iter(FRAMES), fps=5) == 5
+  with imageio.get_reader(path) as reader:
+    assert reader.get_meta_data()["fps"] == 5
+    frames = list(reader.iter_data())
+  assert len(frames) == 5
+  assert frames[0].shape == (22, 34, 3)
+  for got, want in zip(frames, FRAMES, strict=True):
+    np.testing.assert_allclose(got[:21], want, atol=12)
+  assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_mp4_without_ffmpeg_names_the_way_out(tmp_path, monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(errors.UserError, match="imageio-ffmpeg; .gif"):
+    video.write(tmp_path / "a.mp4", FRAMES)
+
+
+def test_bad_input_leaves_no_file(tmp_path):
+  with pytest.raises(errors.UserError, match=".mp4 or .gif"):
+    video.write(tmp_path / "a.avi", FRAMES)
+  with pytest.raises(errors.UserError, match="no frames"):
+    video.write(tmp_path / "a.gif", [])
+  with pytest.raises(errors.UserError, match="0 frames a second"):
+    video.write(tmp_path / "a.gif", FRAMES, fps=0)
+  for bad in (FRAMES[0][:5], FRAMES[0] / 255, FRAMES[0][..., 0]):
+    with pytest.raises(ValueError, match="of one size"):
+      video.write(tmp_path / "a.gif", [FRAMES[0], bad])
+  assert not list(tmp_path.iterdir())
