@@ -10,13 +10,14 @@ a .npy of shape (T, H, W), uint8 0/1. Windows are .npy files with T = --steps, t
 middle, named like the frame: put them in `spike/npy` beside `rgb`.
 
 The camera fires up to 20000 times a second, video has 10 to 30 frames a second. What happened
-between the frames is not known; two guesses are on offer. `--interpolation linear` blends the two
-frames in linear light: nothing moves, edges only fade from one place to the other. A 128-step window
-lasts 6.4 ms of the 100 ms between frames at 10 Hz, so at its ends 3 % of the neighbour shines
-through, where in truth the picture would have moved by 3 % of the way to it. Windows made so are
-good for learning from still content, not for learning motion; a long stream has ghosts between
-frames. `--interpolation flow` moves the picture along optical flow (OpenCV's DIS): motion is
-right where the flow is, wrong where things are covered or uncovered, and it is slower.
+between the frames is not known; two guesses are on offer. `--interpolation linear` blends the
+two frames in linear light: nothing moves, edges only fade from one place to the other. A
+128-step window lasts 6.4 ms of the 100 ms between frames at 10 Hz, so at its ends 3 % of the
+neighbour shines through, where in truth the picture would have moved by 3 % of the way to it.
+Windows made so are good for learning from what stands still, not for learning motion; a long
+stream has ghosts between frames. `--interpolation flow` moves the picture along optical flow
+(OpenCV's DIS): motion is right where the flow is, wrong where things are covered or uncovered,
+and it is slower.
 
 What is finished is skipped when the command is given again; nothing is left half written.
 """

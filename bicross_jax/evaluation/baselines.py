@@ -43,7 +43,7 @@ def fit(
   below half a bin: 1e-4 for 1e-3..80 m.
 
   The median of each pixel, over the maps where its depth is known and in range (inside and
-  outside the crop), is exact for as many maps as fit into `budget` bytes (17,000 of 96x160); of
+  outside the crop), is exact for as many maps as fit into `budget` bytes (4,400 of 96x160); of
   more, a uniform sample of that many is used. A pixel that is never known gets the constant.
 
   Args:

@@ -1,0 +1,38 @@
+"""Networks only: linen modules without losses, files or config objects.
+
+`create(name, **options)` makes any of them; the options are the attributes of its class.
+"""
+
+import dataclasses
+import difflib
+
+import flax.linen as nn
+
+from bicross_jax import errors
+from bicross_jax.models import dpt, projection
+
+MODELS = {
+  "dpt": dpt.DPT,
+  "projection_head": projection.ProjectionHead,
+}
+
+
+def create(name: str, **options) -> nn.Module:
+  """The network `name` with `options`.
+
+  Raises:
+    errors.UserError: no such network, option or value; the message lists the right ones.
+  """
+  if name not in MODELS:
+    raise errors.UserError(f"no model {name!r}; there are {_listed(name, MODELS)}")
+  known = [f.name for f in dataclasses.fields(MODELS[name]) if f.name not in ("parent", "name")]
+  for option in options:
+    if option not in known:
+      raise errors.UserError(f"{name} has no option {option!r}; it has {_listed(option, known)}")
+  return MODELS[name](**options)
+
+
+def _listed(word, choices):
+  """The choices, the ones most like `word` first."""
+  near = difflib.get_close_matches(word, choices, n=len(choices))
+  return ", ".join(near + [c for c in sorted(choices) if c not in near])

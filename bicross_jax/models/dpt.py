@@ -5,7 +5,6 @@ of the input (`reassemble*`), four fusion blocks (`fusion*`) and two heads. The 
 the published system count `backbone` and `reassemble*` as pretrained, all else as new.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -62,7 +61,7 @@ VARIANTS = {
   ),
   "tiny": Variant(
     dim=128, depth=5, heads=4, taps=(2, 4), grid=(6, 10), widths=(64, 128, 128, 128),
-    features=32, head=(16, 8), stem=24, stages=(64, 128, 192), depths=(1, 1, 2), groups=8,
+    features=32, head=(16, 16), stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
   ),
 }
 ACTIVATIONS = ("linear", "softplus")
@@ -147,16 +146,18 @@ class DPT(nn.Module):
     variant, dtype = VARIANTS[self.backbone], jnp.dtype(self.dtype)
     if self.stem_bins:
       x = x.reshape(*x.shape[:-1], self.stem_bins, -1).mean(-1)
-    layers_, cls_token = Encoder(variant, dtype, name="backbone")(x)
-    maps = []
-    for i, layer in enumerate(layers_):
-      maps.append(Reassemble(variant, i, dtype, name=f"reassemble{i + 1}")(layer, cls_token[i]))
-    path, paths = None, {}
-    for i in (4, 3, 2, 1):
-      skip = layers.Conv(variant.features, 3, bias=False, dtype=dtype, name=f"skip{i}")(maps[i - 1])
-      path = Fusion(dtype, name=f"fusion{i}")(skip, path)
-      paths[f"path_{i}"] = path
-    features = {**paths, "layer_4": maps[3], "cls_token": cls_token[3]}
+    maps, tokens, cls_token = Encoder(variant, dtype, name="backbone")(x)
+    grid = (x.shape[1] // vit.PATCH, x.shape[2] // vit.PATCH)
+    for tap in tokens:
+      level = len(maps) + 1
+      reassemble = Reassemble(variant.widths[level - 1], level, grid, dtype, name=f"reassemble{level}")
+      maps.append(reassemble(tap))
+    features = {"layer_4": maps[3], "cls_token": cls_token}
+    path = None
+    for level in (4, 3, 2, 1):
+      skip = layers.Conv(variant.features, 3, bias=False, dtype=dtype, name=f"skip{level}")
+      path = Fusion(variant.features, dtype, name=f"fusion{level}")(skip(maps[level - 1]), path)
+      features[f"path_{level}"] = path
 
     y = Head(variant.head, dtype, name="depth_head")(path)
     if self.activation == "softplus":
@@ -174,3 +175,104 @@ class DPT(nn.Module):
       raise ValueError(
         f"height and width must be multiples of {MULTIPLE}, got {x.shape[1]}x{x.shape[2]}"
       )
+
+
+class Encoder(nn.Module):
+  """ResNet and ViT, or ViT alone: float[B, H, W, C] -> (maps, tokens, cls_token).
+
+  maps: the first two stages of the ResNet, [B, H/4, W/4, .] and [B, H/8, W/8, .], or none.
+  tokens: the tapped blocks of the ViT, [B, 1 + H/16 * W/16, dim], class token first.
+  cls_token: the last class token behind the final norm, [B, dim].
+  """
+
+  variant: Variant
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[list[jax.Array], list[jax.Array], jax.Array]:
+    v, maps = self.variant, []
+    if v.stages:
+      eps = 1e-8 if x.shape[-1] == 3 else 1e-6  # timm's RGB stem; BiCross's stem for spikes
+      *maps, x = resnetv2.ResNetV2(
+        v.stem, v.stages, v.depths, v.groups, eps, self.dtype, name="resnet"
+      )(x)
+      x = layers.Conv(v.dim, 1, dtype=self.dtype, name="patch_embed")(x)
+    else:
+      x = layers.PatchEmbed(v.dim, vit.PATCH, self.dtype, name="patch_embed")(x)
+    return maps, *vit.ViT(v.depth, v.heads, v.taps, v.grid, self.dtype, name="vit")(x)
+
+
+class Reassemble(nn.Module):
+  """Tokens to a map: [B, 1 + h*w, C] -> dtype[B, H, W, width].
+
+  The class token is read out into every patch token ("project": both through one linear layer
+  and a GELU); then a 1x1 convolution; then level 1 is enlarged 4 times, level 2 twice, level 3
+  not, and level 4 is halved, so that H and W are 4h, 2h, h or h/2 high.
+  """
+
+  width: int
+  level: int
+  grid: tuple[int, int]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array) -> jax.Array:
+    b, _, c = tokens.shape
+    patches = tokens[:, 1:]
+    both = jnp.concatenate([patches, jnp.broadcast_to(tokens[:, :1], patches.shape)], axis=-1)
+    x = nn.gelu(nn.Dense(c, dtype=self.dtype, name="readout")(both), approximate=False)
+    x = x.reshape(b, *self.grid, c)
+    x = layers.Conv(self.width, 1, dtype=self.dtype, name="project")(x)
+    if self.level in (1, 2):
+      x = layers.Upsample(self.width, 4 // self.level, self.dtype, name="resize")(x)
+    elif self.level == 4:
+      x = layers.Conv(self.width, 3, stride=2, dtype=self.dtype, name="resize")(x)
+    return x
+
+
+class ResidualUnit(nn.Module):
+  """x + conv(ReLU(conv(ReLU(x)))), 3x3; [B, H, W, F] -> dtype[B, H, W, F]."""
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = layers.Conv(self.features, 3, dtype=self.dtype, name="conv1")(nn.relu(x))
+    return x + layers.Conv(self.features, 3, dtype=self.dtype, name="conv2")(nn.relu(y))
+
+
+class Fusion(nn.Module):
+  """Joins a skip map and the coarser path, and doubles the size (align_corners True).
+
+  skip [B, H, W, F], path [B, H, W, F] or None -> dtype[B, 2H, 2W, F]. The deepest block has no
+  path and therefore no first residual unit (published checkpoints hold one that is never used).
+  The closing 1x1 convolution stands before the interpolation instead of behind it: the two
+  commute, since interpolation weights sum to one, and this order has a quarter of the work.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, skip: jax.Array, path: jax.Array | None) -> jax.Array:
+    x = skip
+    if path is not None:
+      x = path + ResidualUnit(self.features, self.dtype, name="unit1")(skip)
+    x = ResidualUnit(self.features, self.dtype, name="unit2")(x)
+    x = layers.Conv(self.features, 1, dtype=self.dtype, name="out")(x)
+    return resize.bilinear_corners(x, (2 * x.shape[1], 2 * x.shape[2]))
+
+
+class Head(nn.Module):
+  """3x3 convolution, x2 (align_corners True), 3x3, ReLU, 1x1: [B, H, W, F] -> float32[B, 2H, 2W]."""
+
+  widths: tuple[int, int]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = layers.Conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(x)
+    x = resize.bilinear_corners(x, (2 * x.shape[1], 2 * x.shape[2]))
+    x = nn.relu(layers.Conv(self.widths[1], 3, dtype=self.dtype, name="conv2")(x))
+    return layers.Conv(1, 1, dtype=self.dtype, name="out")(x)[..., 0].astype(jnp.float32)

@@ -7,6 +7,7 @@ on CPUs, mainly in the gradient.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from einops import rearrange
@@ -28,9 +29,9 @@ class Conv(nn.Module):
       every side, as torch's `padding=k // 2`. True: TensorFlow's "SAME", which depends on the
       input's size and puts the odd pixel at the bottom and right.
     bias: whether a bias is added.
-    standardize: weight standardisation (Qiao et al. 2019): each output channel's kernel is
-      brought to mean 0 and variance 1 (eps 1e-8) over its window and its input channels.
-    init: initialiser of the kernel.
+    standardize: None, or the eps of weight standardisation (Qiao et al. 2019): each output
+      channel's kernel is brought to mean 0 and variance 1 over its window and input channels.
+    kernel_init: initialiser of the kernel.
     dtype: compute type.
   """
 
@@ -39,18 +40,18 @@ class Conv(nn.Module):
   stride: int = 1
   same: bool = False
   bias: bool = True
-  standardize: bool = False
-  init: Callable = nn.initializers.lecun_normal()
+  standardize: float | None = None
+  kernel_init: Callable = nn.initializers.lecun_normal()
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     k, c = self.kernel, x.shape[-1]
-    weight = self.param("kernel", self.init, (k, k, c, self.features), jnp.float32)
-    if self.standardize:
+    weight = self.param("kernel", self.kernel_init, (k, k, c, self.features), jnp.float32)
+    if self.standardize is not None:
       mean = weight.mean((0, 1, 2), keepdims=True)
       variance = ((weight - mean) ** 2).mean((0, 1, 2), keepdims=True)
-      weight = (weight - mean) * jax.lax.rsqrt(variance + 1e-8)
+      weight = (weight - mean) * jax.lax.rsqrt(variance + self.standardize)
     x, weight = x.astype(self.dtype), weight.astype(self.dtype)
     if k == 1:
       y = x[:, :: self.stride, :: self.stride]
@@ -64,6 +65,23 @@ class Conv(nn.Module):
       bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
       y += bias.astype(self.dtype)[None, None, None]
     return y
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+  """3x3 stride-2 max pool padded as "SAME", [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
+
+  The maximum of shifted rows, then of shifted columns. Where k neighbours are equal maxima they
+  share the gradient, which behind a ReLU happens at zeros only.
+  """
+  for axis in (1, 2):
+    size = -(-x.shape[axis] // 2)
+    total = 2 * size + 1 - x.shape[axis]
+    padding = [(0, 0)] * 4
+    padding[axis] = (total // 2, total - total // 2)
+    padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+    shifted = [jax.lax.slice_in_dim(padded, k, k + 2 * size - 1, 2, axis) for k in range(3)]
+    x = functools.reduce(jnp.maximum, shifted)
+  return x
 
 
 class PatchEmbed(nn.Module):

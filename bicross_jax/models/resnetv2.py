@@ -16,25 +16,26 @@ import jax.numpy as jnp
 from bicross_jax.models import layers
 
 _conv = functools.partial(
-  layers.Conv, same=True, bias=False, standardize=True, init=nn.initializers.he_normal()
+  layers.Conv, same=True, bias=False, standardize=1e-8, kernel_init=nn.initializers.he_normal()
 )
 
 
 class Stem(nn.Module):
   """7x7 stride-2 convolution, norm, ReLU, 3x3 stride-2 max pool.
 
-  float[B, H, W, C] -> dtype[B, H/4, W/4, width].
+  float[B, H, W, C] -> dtype[B, H/4, W/4, width]. `eps` is that of the weight standardisation.
   """
 
   width: int
   groups: int
+  eps: float = 1e-8
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = _conv(self.width, 7, stride=2, dtype=self.dtype, name="conv")(x)
+    x = _conv(self.width, 7, stride=2, standardize=self.eps, dtype=self.dtype, name="conv")(x)
     x = nn.relu(layers.GroupNorm(self.groups, self.dtype, name="norm")(x))
-    return nn.max_pool(x, (3, 3), (2, 2), "SAME")
+    return layers.max_pool(x)
 
 
 class Bottleneck(nn.Module):
@@ -92,6 +93,7 @@ class ResNetV2(nn.Module):
     widths: channels of every stage.
     depths: bottlenecks of every stage.
     groups: groups of every norm.
+    stem_eps: eps of the weight standardisation in the stem.
     dtype: compute type.
   """
 
@@ -99,11 +101,12 @@ class ResNetV2(nn.Module):
   widths: Sequence[int]
   depths: Sequence[int]
   groups: int
+  stem_eps: float = 1e-8
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> list[jax.Array]:
-    x = Stem(self.stem, self.groups, self.dtype, name="stem")(x)
+    x = Stem(self.stem, self.groups, self.stem_eps, self.dtype, name="stem")(x)
     outputs = []
     for i, (width, depth) in enumerate(zip(self.widths, self.depths)):
       stride = 1 if i == 0 else 2

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from bicross_jax.models import layers
 from bicross_jax.ops import resize
 
+PATCH = 16  # pixels along one side of a token, in every variant
+
 
 class Attention(nn.Module):
   """Multi-head self-attention, [B, N, C] -> dtype[B, N, C].
@@ -55,7 +57,7 @@ class ViT(nn.Module):
   Attributes:
     depth: number of blocks.
     heads: attention heads.
-    taps: indices of the blocks whose output is returned, raw (there is no final norm).
+    taps: indices of the blocks whose output is returned, raw.
     grid: (rows, columns) of the learned positions `pos_embed`, float32[1, 1 + rows*columns, C],
       class token first; they are resized bilinearly to the grid of the input.
     dtype: compute type.
@@ -68,8 +70,12 @@ class ViT(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, patches: jax.Array) -> list[jax.Array]:
-    """patches: [B, h, w, C] -> for every tap dtype[B, 1 + h*w, C], class token first."""
+  def __call__(self, patches: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    """patches: [B, h, w, C] -> (taps, class_token).
+
+    taps: for every one dtype[B, 1 + h*w, C], class token first.
+    class_token: dtype[B, C], that of the last block behind the final norm.
+    """
     b, h, w, c = patches.shape
     rows, columns = self.grid
     normal = nn.initializers.truncated_normal(0.02)
@@ -83,4 +89,4 @@ class ViT(nn.Module):
     for i in range(self.depth):
       x = Block(self.heads, self.dtype, name=f"block{i}")(x)
       outputs[i] = x
-    return [outputs[i] for i in self.taps]
+    return [outputs[i] for i in self.taps], layers.LayerNorm(self.dtype, name="norm")(x[:, 0])

@@ -1,12 +1,14 @@
 """Solids and where rays meet them.
 
 World axes: x right, y down, z forward, metres; the ground is the plane y = 0. A solid turns about
-the vertical only. Rays are held as three planes (`Vec`), which the compiler vectorises over
-pixels; solids are few and the loops over them are unrolled into one fused kernel.
+the vertical only. Rays are held as three planes (`Vec`), so that every step is elementwise over
+pixels; the solids of one kind are scanned. (One kernel with all solids unrolled into it is not
+vectorised by XLA's CPU compiler: it is twenty times slower.)
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 FAR = 1e9  # ray parameter of "nothing was hit"
@@ -48,8 +50,8 @@ class Shapes(NamedTuple):
   Attributes:
     centre: float32[N, 3].
     half: float32[N, 3], half extents along the solid's own axes. Cylinders and spheroids are
-      round about the vertical: their first entry is the radius, the third is not read.
-    yaw: float32[N], radians, turns the solid's z axis towards +x.
+      round about the vertical: their first entry is the radius, the third equals it.
+    turn: float32[N, 2], cosine and sine of the yaw, which turns the solid's z axis towards +x.
     taper: float32[N], by how much the half length (third entry) is smaller at the top of a
       frustum than at its bottom; its half width shrinks by a third of that. 0 elsewhere.
     velocity: float32[N, 3], metres a second.
@@ -57,7 +59,7 @@ class Shapes(NamedTuple):
 
   centre: jnp.ndarray
   half: jnp.ndarray
-  yaw: jnp.ndarray
+  turn: jnp.ndarray
   taper: jnp.ndarray
   velocity: jnp.ndarray
 
@@ -70,16 +72,18 @@ class Solids(NamedTuple):
   cylinders: Shapes
   spheroids: Shapes
 
-  def moved(self, time) -> "Solids":
-    """The solids `time` seconds later."""
-    return Solids(*(s._replace(centre=s.centre + time * s.velocity) for s in self))
+
+def moved(solids: Solids, time) -> Solids:
+  """The solids `time` seconds later."""
+  return Solids(*(s._replace(centre=s.centre + time * s.velocity) for s in solids))
+
+
+def counts(solids: Solids) -> tuple[int, ...]:
+  """How many solids of each kind there are."""
+  return tuple(s.taper.shape[0] for s in solids)
 
 
 TAPER_WIDTH = 1 / 3  # a frustum's taper in width over that in length
-
-
-def count(solids: Solids) -> int:
-  return sum(s.yaw.shape[0] for s in solids)
 
 
 def to_local(v: Vec, cos, sin) -> Vec:
@@ -157,23 +161,18 @@ def hit_spheroid(o: Vec, d: Vec, radius, half_height):
   return jnp.where((room > 0) & (enter > 0), enter, FAR)
 
 
-def _each(solids: Solids, o: Vec, d: Vec):
-  """Yields the ray parameter of every solid, in the order of ids."""
-  for kind, shapes in zip(Solids._fields, solids):
-    for i in range(shapes.yaw.shape[0]):
-      start = Vec(*(getattr(o, a) - shapes.centre[i, j] for j, a in enumerate("xyz")))
-      half = Vec(*(shapes.half[i, j] for j in range(3)))
-      if kind == "cylinders":
-        yield hit_cylinder(start, d, half.x, half.y)
-      elif kind == "spheroids":
-        yield hit_spheroid(start, d, half.x, half.y)
-      else:
-        cos, sin = jnp.cos(shapes.yaw[i]), jnp.sin(shapes.yaw[i])
-        start, way = to_local(start, cos, sin), to_local(d, cos, sin)
-        if kind == "boxes":
-          yield hit_box(start, way, half)
-        else:
-          yield hit_frustum(start, way, half, shapes.taper[i])
+def _hit(kind: str, shape: Shapes, o: Vec, d: Vec):
+  """Ray parameter float32[...] where rays meet one solid (`shape` without its axis N)."""
+  start = Vec(o.x - shape.centre[0], o.y - shape.centre[1], o.z - shape.centre[2])
+  half = Vec(shape.half[0], shape.half[1], shape.half[2])
+  if kind == "cylinders":
+    return hit_cylinder(start, d, half.x, half.y)
+  if kind == "spheroids":
+    return hit_spheroid(start, d, half.x, half.y)
+  start, d = to_local(start, *shape.turn), to_local(d, *shape.turn)
+  if kind == "boxes":
+    return hit_box(start, d, half)
+  return hit_frustum(start, d, half, shape.taper)
 
 
 def nearest(solids: Solids, o: Vec, d: Vec):
@@ -188,15 +187,27 @@ def nearest(solids: Solids, o: Vec, d: Vec):
     (t float32[...], the ray parameter, FAR where nothing is hit; id int32[...]).
   """
   best, which = jnp.full_like(d.x, FAR), jnp.zeros(d.x.shape, jnp.int32)
-  for i, t in enumerate(_each(solids, o, d)):
-    which = jnp.where(t < best, i, which)
-    best = jnp.minimum(best, t)
+  first = 0
+  for kind, shapes in zip(Solids._fields, solids):
+    def closer(carry, xs, kind=kind):
+      best, which = carry
+      shape, i = xs
+      t = _hit(kind, shape, o, d)
+      return (jnp.minimum(best, t), jnp.where(t < best, i, which)), None
+
+    n = shapes.taper.shape[0]
+    ids = jnp.arange(first, first + n, dtype=jnp.int32)
+    (best, which), _ = jax.lax.scan(closer, (best, which), (shapes, ids))
+    first += n
   return best, which
 
 
 def blocked(solids: Solids, o: Vec, d: Vec):
   """Whether any solid lies between o and o + d: bool[...]."""
   best = jnp.full_like(d.x, FAR)
-  for t in _each(solids, o, d):
-    best = jnp.minimum(best, t)
+  for kind, shapes in zip(Solids._fields, solids):
+    def closer(best, shape, kind=kind):
+      return jnp.minimum(best, _hit(kind, shape, o, d)), None
+
+    best, _ = jax.lax.scan(closer, best, shapes)
   return best < 1

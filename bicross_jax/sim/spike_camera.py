@@ -126,17 +126,19 @@ def integrate(key, charge, frames, position, sensor: Sensor = Sensor(), first_st
         jnp.asarray(sensor.shot_noise) > 0,
         lambda: _noise_bits(jax.random.fold_in(noise_key, byte), charge.shape),
         lambda: jnp.full((4, *charge.shape), 0x00ff00ff, jnp.uint32))
-    out = jnp.zeros(charge.shape, jnp.uint8)
-    for i in range(_STEPS_A_BYTE):
+
+    def step(i, carry):
+      charge, out = carry
       before = jax.lax.dynamic_index_in_dim(frames, index[i], keepdims=False)
       after = jax.lax.dynamic_index_in_dim(frames, jnp.minimum(index[i] + 1, last), keepdims=False)
       q = response * (before + weight[i] * (after - before)) + sensor.dark_current
       spread = jnp.sqrt(jnp.maximum(sensor.shot_noise * q, 0.0))
-      charge = charge + q + spread * _normal(noise[i // 2], i % 2)
+      charge = charge + q + spread * _normal(noise, i)
       fired = charge >= sensor.threshold
       charge = charge - jnp.where(fired, jnp.asarray(sensor.threshold, jnp.float32), 0.0)
-      out = out | (fired.astype(jnp.uint8) << np.uint8(i))
-    return charge, out
+      return charge, out | (fired.astype(jnp.uint8) << i.astype(jnp.uint8))
+
+    return jax.lax.fori_loop(0, _STEPS_A_BYTE, step, (charge, jnp.zeros(charge.shape, jnp.uint8)))
 
   xs = (byte, index.reshape(-1, _STEPS_A_BYTE), weight.reshape(-1, _STEPS_A_BYTE))
   charge, packed = jax.lax.scan(eight_steps, jnp.asarray(charge, jnp.float32), xs)
@@ -212,11 +214,12 @@ def _noise_bits(key, shape):
   return jax.random.bits(key, (4, *shape), jnp.uint32)
 
 
-def _normal(words, half: int):
-  """Nearly normal numbers, mean 0 and variance 1: 16 fair coins each, as uint32 halves.
+def _normal(words, step):
+  """Nearly normal numbers, mean 0 and variance 1: 16 fair coins each, half a word of `words`.
 
   Charge adds up over many steps before and between spikes, so what reaches the spikes is normal;
   this costs a tenth of exact normal numbers. 8 coins of 16 give exactly zero.
   """
-  coins = jax.lax.population_count((words >> np.uint32(16 * half)) & np.uint32(0xffff))
-  return (coins.astype(jnp.float32) - 8) * 0.5
+  word = jax.lax.dynamic_index_in_dim(words, step // 2, keepdims=False)
+  half = (word >> (16 * (step % 2)).astype(jnp.uint32)) & np.uint32(0xffff)
+  return (jax.lax.population_count(half).astype(jnp.float32) - 8) * 0.5

@@ -25,12 +25,12 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     config: an ml_collections ConfigDict or a dict.
 
   Raises:
-    errors.UserError: a field is nothing that JSON holds.
+    errors.UserError: a field is nothing that JSON holds (an object, an infinite number).
   """
   as_dict = config.to_dict() if hasattr(config, "to_dict") else dict(config)
   try:
-    return json.loads(json.dumps(as_dict))
-  except TypeError as error:
+    return json.loads(json.dumps(as_dict, allow_nan=False))
+  except (TypeError, ValueError) as error:
     raise errors.UserError(f"the config cannot be written as JSON: {error}") from error
 
 

@@ -12,7 +12,7 @@ STEPS = 16
 def _world_config(folder) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(dict(
       name="spike_world", domain="clear", data_dir=str(folder), height=SIZE[0], width=SIZE[1],
-      steps=STEPS, train=24, validation=8, test=7, limit=0, labelled=0,
+      steps=STEPS, train=24, validation=8, test=7, limit=0, labelled=0, batch_size=4,
       oversample_labelled=False))
 
 

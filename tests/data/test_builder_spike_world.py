@@ -42,8 +42,8 @@ def test_the_name_changes_with_all_that_makes_the_content(monkeypatch):
   assert _config().name != plain
 
 
-def test_two_builds_are_equal_byte_for_byte(world_config, world_spec, tmp_path):
-  folders = [pipeline.open(world_config, world_spec, seed=0, batch_size=4).folder]
+def test_two_builds_are_equal_byte_for_byte(world_config, tmp_path):
+  folders = [pipeline.open(world_config).folder]
   again = storage.prepare(spike_world.SpikeWorld, _config(), tmp_path)
   folders.append(storage.pathlib.Path(again.data_dir))
   names = [sorted(p.name for p in folder.glob("*.array_record*")) for folder in folders]
@@ -55,22 +55,22 @@ def test_two_builds_are_equal_byte_for_byte(world_config, world_spec, tmp_path):
 
 def test_an_example_is_a_function_of_its_index(world_config, world_spec, tmp_path):
   few = storage.prepare(spike_world.SpikeWorld, _config(train=3, validation=1, test=1), tmp_path)
-  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
-  batch, truths = next(data.evaluation("train"))
+  batches = pipeline.open(world_config).batches(world_spec, seed=0)
+  batch, truths = next(batches.evaluation("train"))
   for i, example in enumerate(few.as_data_source("train")):
     np.testing.assert_array_equal(example["depth"], truths[i]["depth"])
     np.testing.assert_array_equal(example["spike"], batch["spike"][i])
 
 
-def test_parts_share_no_scene(world_config, world_spec):
-  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
+def test_parts_share_no_scene(world_config):
+  data = pipeline.open(world_config)
   depths = [d.tobytes() for part in data.sizes for d in data.depths(part)]
   assert len(set(depths)) == len(depths) == 39
 
 
 def test_bright_pixels_fire_more(world_config, world_spec):
-  data = pipeline.open(world_config, world_spec, seed=0, batch_size=4)
-  batch, _ = next(data.evaluation("test"))
+  batches = pipeline.open(world_config).batches(world_spec, seed=0)
+  batch, _ = next(batches.evaluation("test"))
   rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)
   grey = batch["rgb"].mean(axis=-1)
   assert np.corrcoef(rate.ravel(), grey.ravel())[0, 1] > 0.6

@@ -1,4 +1,7 @@
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -9,19 +12,28 @@ from bicross_jax.data import pipeline
 
 
 @pytest.fixture
-def opened(world_config, world_spec):
-  """open(**overrides) -> Data on the small world."""
-  def call(batch_size=4, seed=0, spec=world_spec, process=(0, 1), **overrides):
-    world_config.update(overrides)
-    return pipeline.open(
-        world_config, spec, seed=seed, batch_size=batch_size, process_index=process[0],
-        process_count=process[1])
+def opened(world_config):
+  """open(**overrides of the config) -> Data on the small world."""
+  def call(**overrides):
+    config = world_config.copy_and_resolve_references()
+    config.update(overrides)
+    return pipeline.open(config)
 
   return call
 
 
-def _take(data, count, start=0):
-  return list(itertools.islice(data.train(start), count))
+@pytest.fixture
+def batches(opened, world_spec):
+  """batches(**overrides of the config) -> Batches on the small world."""
+  def call(seed=0, spec=world_spec, process=(0, 1), **overrides):
+    return opened(**overrides).batches(
+        spec, seed=seed, process_index=process[0], process_count=process[1])
+
+  return call
+
+
+def _take(batches, count, start=0):
+  return list(itertools.islice(batches.train(start), count))
 
 
 def _assert_equal(batches, others):
@@ -34,12 +46,12 @@ def _assert_equal(batches, others):
 
 def _by_content(data):
   """Index in the training part of an example, from the bytes of its picture."""
-  examples = (row for batch, truths in data.evaluation("train") for row in batch["rgb"][:len(truths)])
-  return {row.tobytes(): i for i, row in enumerate(examples)}
+  rows = [row for batch, truths in data.evaluation("train") for row in batch["rgb"][:len(truths)]]
+  return {row.tobytes(): i for i, row in enumerate(rows)}
 
 
-def test_training_batches_have_the_fields_of_the_spec(opened, world_spec):
-  data = opened()
+def test_training_batches_have_the_fields_of_the_spec(batches, world_spec):
+  data = batches()
   assert data.sizes == {"train": 24, "validation": 8, "test": 7}
   batch, = _take(data, 1)
   assert list(batch) == list(world_spec)
@@ -48,13 +60,13 @@ def test_training_batches_have_the_fields_of_the_spec(opened, world_spec):
   assert batch["depth"].min() >= 0 and batch["depth"].max() > 1
 
 
-def test_started_at_a_step_it_goes_on_as_if_never_stopped(opened):
-  whole = _take(opened(), 15)  # two and a half epochs
-  _assert_equal(_take(opened(), 7, start=8), whole[8:])
+def test_started_at_a_step_it_goes_on_as_if_never_stopped(batches):
+  whole = _take(batches(), 15)  # two and a half epochs
+  _assert_equal(_take(batches(), 7, start=8), whole[8:])
 
 
-def test_epochs_cover_the_set_in_orders_that_the_seed_determines(opened):
-  data = opened()
+def test_epochs_cover_the_set_in_orders_that_the_seed_determines(batches):
+  data = batches()
   index = _by_content(data)
   assert len(index) == 24
 
@@ -64,65 +76,65 @@ def test_epochs_cover_the_set_in_orders_that_the_seed_determines(opened):
   drawn = order(_take(data, 12))
   assert sorted(drawn[:24]) == sorted(drawn[24:]) == list(range(24))
   assert drawn[:24] != drawn[24:]
-  assert drawn[:24] != order(_take(opened(seed=1), 6))
+  assert drawn[:24] != order(_take(batches(seed=1), 6))
 
 
-def test_the_shares_of_two_hosts_make_up_the_batch_of_one(opened):
-  whole = _take(opened(), 8)
-  shares = [_take(opened(process=(i, 2)), 8) for i in range(2)]
+def test_the_shares_of_two_hosts_make_up_the_batch_of_one(batches):
+  whole = _take(batches(), 8)
+  shares = [_take(batches(process=(i, 2)), 8) for i in range(2)]
   joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*shares)]
   _assert_equal(joined, whole)
   with pytest.raises(errors.UserError, match="3 processes"):
-    opened(process=(0, 3))
+    batches(process=(0, 3))
 
 
-def test_evaluation_pads_the_last_batch_and_tells_the_truth(opened):
-  batches = list(opened().evaluation("test"))
-  assert [b["mask"].tolist() for b, _ in batches] == [[True] * 4, [True] * 3 + [False]]
-  assert [len(truths) for _, truths in batches] == [4, 3]
-  last, truths = batches[1]
+def test_evaluation_pads_the_last_batch_and_tells_the_truth(batches):
+  found = list(batches().evaluation("test"))
+  assert [b["mask"].tolist() for b, _ in found] == [[True] * 4, [True] * 3 + [False]]
+  assert [len(truths) for _, truths in found] == [4, 3]
+  last, truths = found[1]
   assert not any(last[name][3].any() for name in last)
   for row, truth in zip(last["depth"], truths):
     np.testing.assert_array_equal(row, truth["depth"])
     assert truth["crop"].tolist() == [0, 0, 24, 40]
-  assert [t["key"] for _, ts in batches for t in ts] == [
+  assert [t["key"] for _, ts in found for t in ts] == [
       f"clear/test/{i:06d}" for i in range(7)]
-  with pytest.raises(errors.UserError, match="train, validation, test|choose from"):
-    next(opened().evaluation("holdout"))
+  with pytest.raises(errors.UserError, match="choose from"):
+    batches().evaluation("holdout")
 
 
-def test_only_some_training_examples_keep_their_depth(opened):
-  full = _by_content(opened())
+def test_only_some_training_examples_keep_their_depth(batches, opened):
+  full = _by_content(batches())
 
   def labelled(count):
-    batches = _take(opened(labelled=count), 6)
-    pairs = [(full[r.tobytes()], d.any()) for b in batches for r, d in zip(b["rgb"], b["depth"])]
+    taken = _take(batches(labelled=count), 6)
+    pairs = [(full[r.tobytes()], d.any()) for b in taken for r, d in zip(b["rgb"], b["depth"])]
     return {i for i, has_depth in pairs if has_depth}
 
   assert len(labelled(5)) == 5 and len(labelled(10)) == 10
   assert labelled(5) < labelled(10)
   data = opened(labelled=5)
-  assert sum(1 for _ in data.depths("train")) == 5
+  assert sum(1 for _ in data.depths("train")) == data.labelled.sum() == 5
   assert sum(1 for _ in data.depths("validation")) == 8
   with pytest.raises(errors.UserError, match="labelled=25"):
-    opened(labelled=25)
+    batches(labelled=25)
 
 
-def test_limit_uses_the_first_examples_only(opened):
-  full = _by_content(opened())
-  data = opened(limit=8)
+def test_limit_uses_the_first_examples_only(batches, opened):
+  full = _by_content(batches())
+  data = batches(limit=8)
   assert data.sizes["train"] == 8
   seen = {full[row.tobytes()] for batch in _take(data, 4) for row in batch["rgb"]}
   assert seen == set(range(8))
-  assert sum(1 for _ in data.depths()) == 8
+  assert sum(1 for _ in opened(limit=8).depths()) == 8
 
 
-def test_oversampling_makes_half_of_each_batch_labelled(opened):
-  for batch in _take(opened(labelled=3, oversample_labelled=True), 12):
+def test_oversampling_makes_half_of_each_batch_labelled(batches):
+  for batch in _take(batches(labelled=3, oversample_labelled=True), 12):
     assert batch["depth"].any(axis=(1, 2)).tolist() == [False, True] * 2
 
 
-def test_calibration_and_geometry_fields(opened):
+def test_calibration_and_geometry_fields(batches):
   spec = {
       "rgb_right": jax.ShapeDtypeStruct((24, 40, 3), np.uint8),
       "label": jax.ShapeDtypeStruct((24, 40), np.uint8),
@@ -132,7 +144,7 @@ def test_calibration_and_geometry_fields(opened):
       "crop": jax.ShapeDtypeStruct((4,), np.int32),
       "mask": jax.ShapeDtypeStruct((), np.bool_),
   }
-  batch, = _take(opened(spec=spec), 1)
+  batch, = _take(batches(spec=spec), 1)
   assert batch["frame"].tolist() == [[24, 40]] * 4
   assert batch["crop"].tolist() == [[0, 0, 24, 40]] * 4
   assert batch["mask"].all() and np.all(batch["baseline"] > 0)
@@ -149,9 +161,9 @@ def test_calibration_and_geometry_fields(opened):
     (dict(limit=-1), ["limit"]),
     (dict(name="kitti"), ["input", "cvlibs.net"]),
 ])
-def test_what_a_user_gets_wrong_is_one_clear_line(opened, overrides, words):
+def test_what_a_user_gets_wrong_is_one_clear_line(batches, overrides, words):
   with pytest.raises(errors.UserError) as caught:
-    opened(**overrides)
+    batches(**overrides).train()
   assert all(word in str(caught.value) for word in words), caught.value
   assert "\n" not in str(caught.value)
 
@@ -161,6 +173,28 @@ def test_what_a_user_gets_wrong_is_one_clear_line(opened, overrides, words):
     ("rgb", jax.ShapeDtypeStruct((24, 48, 3), np.uint8), r"uint8\[24, 40, 3\]"),
     ("depth", jax.ShapeDtypeStruct((24, 40), np.float16), "float16"),
 ])
-def test_a_spec_that_does_not_fit_is_refused(opened, name, spec, words):
+def test_a_spec_that_does_not_fit_is_refused(batches, name, spec, words):
   with pytest.raises(ValueError, match=words):
-    opened(spec={name: spec})
+    batches(spec={name: spec})
+
+
+def test_a_process_that_leaves_in_the_middle_ends_well_and_says_nothing(world_config, world_spec):
+  del world_spec
+  code = f"""
+import jax, ml_collections, numpy as np
+from bicross_jax.data import pipeline
+config = ml_collections.ConfigDict({world_config.to_dict()!r})
+spec = {{"depth": jax.ShapeDtypeStruct((24, 40), np.float32)}}
+batches = pipeline.open(config).batches(spec, seed=0)
+training, testing = batches.train(), batches.evaluation("test")
+next(training), next(testing)
+"""
+  env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+  env.pop("TF_CPP_MIN_LOG_LEVEL", None)
+  env.pop("TF_ENABLE_ONEDNN_OPTS", None)
+  done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True,
+                        check=False)
+  assert done.returncode == 0, done.stderr
+  assert not done.stdout
+  lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line]
+  assert all("building spike_world" in line for line in lines), done.stderr

@@ -53,7 +53,6 @@ def test_methods_with_different_numbers_of_seeds():
   assert got.low < got.value < got.high and got.high - got.low < 1
 
 
-@pytest.mark.slow
 def test_coverage():
   rng = np.random.default_rng(5)
   hits = 0

@@ -5,6 +5,7 @@ import pytest
 from bicross_jax.evaluation import metrics
 from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.evaluation.protocol import Protocol
+from bicross_jax.ops import resize
 
 WHOLE = Protocol(crop="none")
 
@@ -16,6 +17,12 @@ def test_resize_is_torchs_bicubic(size):
   got = protocols.paste(x, size, (0, 0, *size))
   want = torch.nn.functional.interpolate(torch.from_numpy(x)[None, None], size, mode="bicubic")
   np.testing.assert_allclose(got, want[0, 0].numpy(), atol=2e-3)
+
+
+def test_resize_is_that_of_the_training_losses():
+  x = np.random.default_rng(1).uniform(1, 80, (24, 40)).astype(np.float32)
+  want = resize.bicubic(x[None, ..., None], (90, 131))[0, ..., 0]
+  np.testing.assert_allclose(protocols.paste(x, (90, 131), (0, 0, 90, 131)), want, atol=2e-3)
 
 
 def test_paste_puts_the_view_at_its_place():

@@ -8,6 +8,7 @@ from bicross_jax.ops import spikes
 from bicross_jax.sim import flow, spike_camera, streams
 
 KEY = jax.random.key(0)
+simulate = jax.jit(spike_camera.simulate, static_argnames="steps")
 
 
 def _pattern(shift: float, shape=(48, 64)) -> np.ndarray:
@@ -23,16 +24,14 @@ def test_stream_equals_one_simulation_and_does_not_depend_on_the_chunk():
   frames = np.random.default_rng(0).random((5, 6, 8)).astype(np.float32)
   timing = streams.Timing(fps=100.0)  # 200 steps between frames, 800 in all
   sensor = spike_camera.Sensor(shot_noise=0.01)
-  whole = spike_camera.simulate(KEY, frames, 800, sensor)
+  whole = simulate(KEY, frames, 800, sensor)
   assert streams.total_steps(5, timing) == 800
-  for chunk in (64, 256, 1024):
+  for chunk in (64, 256):
     pieces = list(streams.stream(KEY, iter(frames), 5, timing, sensor, chunk))
     got = np.concatenate(pieces, -1)
     assert got.shape == (6, 8, 100)
     # The moments of the steps are computed differently, so a few spikes may move by a step.
     assert (spikes.bits(got) != spikes.bits(np.asarray(whole))).mean() < 1e-3
-  fine = list(streams.stream(KEY, iter(frames), 5, timing, sensor, 8))
-  np.testing.assert_allclose(spikes.rate(np.concatenate(fine, -1)), spikes.rate(got), atol=2 / 800)
 
 
 def test_stream_takes_frames_one_by_one():
@@ -87,7 +86,7 @@ def test_flow_moves_what_a_blend_only_fades():
 def test_flow_interpolation_brings_spikes_nearer_to_truth():
   """A stream with true motion, rendered densely, against both guesses from its frames."""
   sensor = spike_camera.Sensor(random_phase=False)
-  truth = spike_camera.simulate(KEY, np.stack([_pattern(4 * i / 16) for i in range(17)]), 640, sensor)
+  truth = simulate(KEY, np.stack([_pattern(4 * i / 16) for i in range(17)]), 640, sensor)
   frames = [_pattern(0.0), _pattern(4.0)]
   error = {}
   for interpolation in streams.INTERPOLATIONS:
@@ -104,8 +103,9 @@ def test_window_by_flow_moves():
   frames = np.stack([_pattern(s) for s in (-6.0, 0.0, 6.0)])
   timing = streams.Timing(fps=100.0, interpolation="flow")  # 0.32 frames on either side
   made = streams.window(KEY, frames, 128, timing, sensor)
-  truth = spike_camera.simulate(KEY, np.stack([_pattern(1.92 * s) for s in np.linspace(-1, 1, 9)]),
+  truth = simulate(KEY, np.stack([_pattern(1.92 * s) for s in np.linspace(-1, 1, 9)]),
                                 128, sensor)
   blend = streams.window(KEY, frames, 128, timing._replace(interpolation="linear"), sensor)
   count = lambda p: np.asarray(spikes.bin_counts(np.asarray(p), 4))[10:-10, 10:-10]
-  assert np.abs(count(made) - count(truth)).mean() < 0.75 * np.abs(count(blend) - count(truth)).mean()
+  error = lambda p: np.abs(count(p) - count(truth)).mean()
+  assert error(made) < 0.75 * error(blend)

@@ -96,11 +96,17 @@ def find_frames(
       benchmark = split == "eigen_benchmark" and part == "test"
       keys = eigen_frames("benchmark_test" if benchmark else part)
     frames = [_frame(tree, key) for key in keys]
-    whole = tuple(frame for frame in frames if not _missing(frame))
-    if len(whole) < len(frames):
-      message = _explain(tree, part, frames, len(whole))
+    lacking = {frame: paths for frame in frames if (paths := _missing(frame))}
+    whole = tuple(frame for frame in frames if frame not in lacking)
+    if lacking:
+      first = [str(path.relative_to(tree)) for paths in lacking.values() for path in paths][:3]
+      message = (f"{len(lacking)} of the {len(frames)} {part} frames lack files in {tree}: "
+                 f"{', '.join(first)} and so on")
       if not (allow_missing and whole):
-        raise errors.UserError(message)
+        raise errors.UserError(
+            f"{message}; images and depth are published at {PUBLISHED}, "
+            "scripts/simulate_spikes.py makes the streams, config.data.allow_missing=True "
+            "leaves such frames out")
       print(f"left out: {message}", flush=True)
     found[part] = whole
   return found
@@ -132,15 +138,6 @@ def _frame(tree: pathlib.Path, key: str) -> Frame:
 
 def _missing(frame: Frame) -> list[pathlib.Path]:
   return [path for path in frame[1:] if not path.is_file()]
-
-
-def _explain(tree: pathlib.Path, part: str, frames: Sequence[Frame], whole: int) -> str:
-  lacking = [path.relative_to(tree) for frame in frames for path in _missing(frame)]
-  names = ", ".join(map(str, lacking[:3])) + (", ..." if len(lacking) > 3 else "")
-  return (
-      f"{len(frames) - whole} of the {len(frames)} {part} frames lack files in {tree}: {names}; "
-      f"images and depth are published at {PUBLISHED}, scripts/simulate_spikes.py makes the "
-      "streams, config.data.allow_missing=True leaves such frames out")
 
 
 @dataclasses.dataclass(eq=False)

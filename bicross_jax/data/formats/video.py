@@ -69,7 +69,10 @@ def _video(path: pathlib.Path) -> Frames:
     fps, count, shape = video.get(cv2.CAP_PROP_FPS), 0, None
     while video.grab():
       if not count:
-        shape = video.retrieve()[1].shape[:2]
+        found, frame = video.retrieve()
+        if not found:
+          break
+        shape = frame.shape[:2]
       count += 1
   finally:
     video.release()

@@ -1,0 +1,66 @@
+import json
+
+import ml_collections
+import numpy as np
+import pytest
+
+from bicross_jax import errors
+from bicross_jax.train import runs
+
+
+def config(**fields):
+  return ml_collections.ConfigDict({"seed": 0, "train": {"steps": 5}, "sizes": (1, 2), **fields})
+
+
+def test_hash_depends_on_values_alone():
+  a = runs.config_hash(config())
+  assert a == runs.config_hash({"train": {"steps": 5}, "sizes": [1, 2], "seed": 0})
+  assert len(a) == 16 and a == runs.config_hash(json.loads(json.dumps(runs.plain(config()))))
+  assert a != runs.config_hash(config(seed=1))
+
+
+def test_references_are_resolved():
+  c = config()
+  c.parent = ml_collections.ConfigDict({"seed": c.get_ref("seed")})
+  c.seed = 4
+  assert runs.plain(c)["parent"] == {"seed": 4}
+
+
+def test_unwritable_configs_are_refused():
+  for value in (object(), float("inf")):
+    with pytest.raises(errors.UserError, match="cannot be written as JSON"):
+      runs.plain(config(x=value))
+
+
+def test_claim(tmp_path):
+  workdir = tmp_path / "a" / "b"
+  assert runs.claim(workdir, config()) is None
+  assert json.loads((workdir / "config.json").read_text())["sizes"] == [1, 2]
+  assert runs.claim(workdir, config()) is None
+  with pytest.raises(errors.UserError) as refused:
+    runs.claim(workdir, config(seed=1, extra={"x": "y"}))
+  assert 'extra.x: nothing there, "y" here; seed: 0 there, 1 here' in str(refused.value)
+  runs.write_json(workdir / "result.json", {"after": {"e": np.float32(0.5)}, "nan": float("nan")})
+  assert runs.claim(workdir, config()) == {"after": {"e": 0.5}, "nan": None}
+  assert runs.finished(workdir) and runs.finished(tmp_path) is None
+  assert sorted(p.name for p in workdir.iterdir()) == ["config.json", "result.json"]
+
+
+def test_claim_refuses_what_it_does_not_know(tmp_path):
+  (tmp_path / "checkpoints").mkdir()
+  with pytest.raises(errors.UserError, match="parts of a run but no config.json"):
+    runs.claim(tmp_path, config())
+  file = tmp_path / "file"
+  file.write_text("")
+  with pytest.raises(errors.UserError, match="is a file"):
+    runs.claim(file, config())
+  other = tmp_path / "other"
+  other.mkdir()
+  (other / "config.json").write_text("{")
+  with pytest.raises(errors.BadFileError, match="is not JSON"):
+    runs.claim(other, config())
+
+
+def test_versions():
+  found = runs.versions()
+  assert {"bicross_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"} <= set(found)

@@ -1,0 +1,159 @@
+"""A toy recipe and toy data for the tests of train/; also a script that runs them.
+
+    python toy.py WORKDIR [--kill STEP] [--term STEP] [--steps N]
+"""
+
+import argparse
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from bicross_jax.train import loop
+from bicross_jax.train import optim
+from bicross_jax.train.state import AXIS
+from bicross_jax.train.state import Recipe
+from bicross_jax.train.state import TrainState
+
+BATCH, FEATURES = 8, 5
+
+
+def config(**train):
+  sizes = dict(steps=12, log_every=5, validate_every=4, checkpoint_every=3)
+  return ml_collections.ConfigDict({"seed": 3, "name": "toy", "train": {**sizes, **train}})
+
+
+def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
+  """y = x w + b by least squares; the noise in x comes from the step's key.
+
+  Args:
+    noise: standard deviation.
+    bad_metric_at: step at which the metric "aux" is infinite.
+    bad_params_at: step at which a gradient is NaN while the loss is not.
+    local: whether each device counts the rows it has seen and keeps their last mean.
+    rate: learning rate.
+  """
+  transform = optim.adam(
+      [("w", rate), ("", rate / 2)], plateau=optim.Plateau(0.5, 0),
+      schedule=optim.schedule("cosine", 40, 2))
+
+  def init(key, initial=None):
+    w = jax.random.normal(key, (FEATURES,))
+    if initial is not None:
+      w = initial.init_from["params"]["w"]
+    params = {"w": w, "b": jnp.zeros(())}
+    n = jax.local_device_count()
+    return TrainState(
+        step=jnp.zeros((), jnp.int32), params=params, batch_stats={"mean": jnp.zeros((FEATURES,))},
+        opt_state=transform.init(params), teacher={"params": params},  # aliased on purpose
+        local={"rows": jnp.zeros((n,), jnp.int32), "mean": jnp.zeros((n, FEATURES))} if local else {})
+
+  def train_step(state, batch, key):
+    x = batch["x"] + noise * jax.random.normal(key, batch["x"].shape)
+
+    def loss_fn(params):
+      square = (x @ params["w"] + params["b"] - batch["y"]) ** 2
+      return jnp.mean(square), jnp.sum(square)
+
+    (_, total), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    step = state.step + 1
+    grads["b"] = jnp.where(step == bad_params_at, jnp.nan, grads["b"])
+    grads = jax.lax.pmean(grads, AXIS)
+    updates, opt_state = transform.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    pooled = jax.lax.pmean(jnp.mean(x), AXIS)
+    metrics = {
+        "loss": (total, x.shape[0]),
+        "pooled": (pooled, 1.0),
+        "aux": (jnp.where(step == bad_metric_at, jnp.inf, 1.0), 1),
+        "nothing": (jnp.zeros(()), 0),
+        "by_feature": (x.sum(0), x.shape[0]),
+    }
+    here = state.local
+    if local:
+      here = {"rows": here["rows"] + x.shape[0], "mean": x.mean(0)}
+    mean = jax.lax.pmean(x.mean(0), AXIS)
+    teacher = optim.ema(state.teacher, {"params": params}, optim.ema_momentum(0.9, state.step))
+    return state.replace(
+        step=step, params=params, batch_stats={"mean": 0.9 * state.batch_stats["mean"] + 0.1 * mean},
+        opt_state=opt_state, teacher=teacher, local=here), metrics
+
+  return Recipe(
+      init=init,
+      train_step=train_step,
+      predict=lambda v, batch: {"y": batch["x"] @ v["params"]["w"] + v["params"]["b"]},
+      variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
+      on_validation=lambda state, values: state.replace(
+          opt_state=optim.plateau_update(state.opt_state, values["error"])),
+      metric=("error", "min"),
+      batch_spec=lambda: {
+          "x": jax.ShapeDtypeStruct((FEATURES,), np.float32),
+          "y": jax.ShapeDtypeStruct((), np.float32),
+      },
+  )
+
+
+def batch(seed, rows=BATCH):
+  rng = np.random.default_rng(seed)
+  x = rng.normal(size=(rows, FEATURES)).astype(np.float32)
+  return {"x": x, "y": (x @ np.arange(FEATURES) + 1).astype(np.float32)}
+
+
+class Data:
+  """Batches as a function of the step; `at` = {step: function called before it is yielded}."""
+
+  def __init__(self, at=None, length=10**6):
+    self.at, self.length, self.started, self.closed = at or {}, length, [], False
+
+  def train(self, start_step):
+    self.started.append(start_step)
+    try:
+      for step in range(start_step, self.length):
+        self.at.get(step, lambda: None)()
+        yield batch(step)
+    finally:
+      self.closed = True
+
+
+class Validate:
+  """Mean squared error on a fixed batch; `calls` counts, `at` as in Data by number of the call."""
+
+  def __init__(self, at=None, values=()):
+    self.calls, self.at, self.values = 0, at or {}, list(values)
+
+  def __call__(self, predict):
+    self.calls += 1
+    self.at.get(self.calls, lambda: None)()
+    held_out = batch(999, 16)
+    y = predict({"x": held_out["x"]})["y"]
+    error = self.values.pop(0) if self.values else float(np.mean((y - held_out["y"]) ** 2))
+    return {"error": error, "bias": float(np.mean(y - held_out["y"]))}
+
+
+def send(number):
+  """A function that sends this process a signal."""
+  return lambda: os.kill(os.getpid(), number)
+
+
+def main():
+  parser = argparse.ArgumentParser()
+  parser.add_argument("workdir")
+  parser.add_argument("--kill", type=int)
+  parser.add_argument("--term", type=int)
+  parser.add_argument("--noise", type=float, default=0.1)
+  parser.add_argument("--local", action="store_true")
+  args = parser.parse_args()
+  at = {}
+  if args.kill is not None:
+    at[args.kill] = send(signal.SIGKILL)
+  if args.term is not None:
+    at[args.term] = send(signal.SIGTERM)
+  loop.run(config(), create(args.noise, local=args.local), Data(at), Validate(), args.workdir)
+
+
+if __name__ == "__main__":
+  main()
