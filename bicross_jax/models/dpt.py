@@ -26,6 +26,8 @@ class Variant(NamedTuple):
     widths: channels of the four reassembled maps, finest first.
     features: channels of the decoder.
     head: channels of the two inner layers of a head.
+    late: whether a head enlarges its one-channel result, not its inner map; the second half of
+      a head then runs at half the resolution, which halves the time of the smallest network.
     stem, stages, depths, groups: of the ResNet in front (no stages: plain patches).
   """
 
@@ -37,6 +39,7 @@ class Variant(NamedTuple):
   widths: tuple[int, int, int, int]
   features: int = 256
   head: tuple[int, int] = (128, 32)
+  late: bool = False
   stem: int = 0
   stages: tuple[int, ...] = ()
   depths: tuple[int, ...] = ()
@@ -60,8 +63,8 @@ VARIANTS = {
     features=64, head=(32, 32), stem=32, stages=(128, 256, 512), depths=(2, 2, 3), groups=16,
   ),
   "tiny": Variant(
-    dim=128, depth=5, heads=4, taps=(2, 4), grid=(6, 10), widths=(64, 128, 128, 128),
-    features=32, head=(16, 16), stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
+    dim=128, depth=4, heads=4, taps=(1, 3), grid=(6, 10), widths=(64, 128, 128, 128),
+    features=32, head=(16, 16), late=True, stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
   ),
 }
 ACTIVATIONS = ("linear", "softplus")
@@ -95,7 +98,8 @@ class DPT(nn.Module):
     backbone: a key of VARIANTS. hybrid, base and large are the published ones.
     in_channels: channels of the input; 3 for RGB, 128 for a spike stream.
     stem_bins: 0, or the number of equal windows of time whose means the stem takes in place of
-      single steps (in_channels must be a multiple).
+      single steps (in_channels must be a multiple). The input may then also be these means
+      themselves, [B, H, W, stem_bins] in -1..1, which is faster where they come from packed bits.
     scale, shift: constants of the read-out, depth = 1 / max(scale * inverse_depth + shift, 1e-8).
     invert: whether depth is that reciprocal; if not, depth = inverse_depth and the constants
       are not used.
@@ -144,7 +148,7 @@ class DPT(nn.Module):
     del train
     self._check(x)
     variant, dtype = VARIANTS[self.backbone], jnp.dtype(self.dtype)
-    if self.stem_bins:
+    if self.stem_bins and x.shape[-1] != self.stem_bins:
       x = x.reshape(*x.shape[:-1], self.stem_bins, -1).mean(-1)
     maps, tokens, cls_token = Encoder(variant, dtype, name="backbone")(x)
     grid = (x.shape[1] // vit.PATCH, x.shape[2] // vit.PATCH)
@@ -159,18 +163,22 @@ class DPT(nn.Module):
       path = Fusion(variant.features, dtype, name=f"fusion{level}")(skip(maps[level - 1]), path)
       features[f"path_{level}"] = path
 
-    y = Head(variant.head, dtype, name="depth_head")(path)
+    y = Head(variant.head, variant.late, dtype, name="depth_head")(path)
     if self.activation == "softplus":
       y = jax.nn.softplus(y)
     if self.non_negative:
       y = nn.relu(y)
     depth = 1.0 / jnp.maximum(self.scale * y + self.shift, 1e-8) if self.invert else y
-    u = Head(variant.head, dtype, name="uncertainty_head")(path) if self.uncertainty else None
+    u = None
+    if self.uncertainty:
+      u = Head(variant.head, variant.late, dtype, name="uncertainty_head")(path)
     return DPTOutput(depth, y, u, {k: v.astype(jnp.float32) for k, v in features.items()})
 
   def _check(self, x):
-    if x.ndim != 4 or x.shape[-1] != self.in_channels:
-      raise ValueError(f"expected [B, H, W, {self.in_channels}], got {x.shape}")
+    channels = [self.in_channels] + [self.stem_bins] * (self.stem_bins > 0)
+    if x.ndim != 4 or x.shape[-1] not in channels:
+      wanted = " or ".join(str(c) for c in channels)
+      raise ValueError(f"expected [B, H, W, {wanted}], got {x.shape}")
     if x.shape[1] % MULTIPLE or x.shape[2] % MULTIPLE:
       raise ValueError(
         f"height and width must be multiples of {MULTIPLE}, got {x.shape[1]}x{x.shape[2]}"
@@ -265,14 +273,23 @@ class Fusion(nn.Module):
 
 
 class Head(nn.Module):
-  """3x3 convolution, x2 (align_corners True), 3x3, ReLU, 1x1: [B, H, W, F] -> float32[B, 2H, 2W]."""
+  """3x3 convolution, x2 (align_corners True), 3x3, ReLU, 1x1: [B, H, W, F] -> float32[B, 2H, 2W].
+
+  With `late`, the x2 comes last.
+  """
 
   widths: tuple[int, int]
+  late: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (2 * x.shape[1], 2 * x.shape[2])
     x = layers.Conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(x)
-    x = resize.bilinear_corners(x, (2 * x.shape[1], 2 * x.shape[2]))
+    if not self.late:
+      x = resize.bilinear_corners(x, shape)
     x = nn.relu(layers.Conv(self.widths[1], 3, dtype=self.dtype, name="conv2")(x))
-    return layers.Conv(1, 1, dtype=self.dtype, name="out")(x)[..., 0].astype(jnp.float32)
+    x = layers.Conv(1, 1, dtype=self.dtype, name="out")(x).astype(jnp.float32)
+    if self.late:
+      x = resize.bilinear_corners(x, shape)
+    return x[..., 0]

@@ -1,13 +1,20 @@
-"""Albedo, glow and class of what was hit."""
+"""Albedo, glow and class of what was hit.
+
+Shares of coverage are computed `once` before colours are mixed with them, not for each of the
+three channels again.
+"""
 
 import jax.numpy as jnp
 
 from bicross_jax.sim import scene
+from bicross_jax.sim import shapes
 from bicross_jax.sim import texture
 from bicross_jax.sim.shapes import Vec
 from bicross_jax.sim.surface import Hit
 
 _WARM = (1.0, 0.68, 0.36)
+_LENS_FRONT, _LENS_REAR = (0.7, 0.7, 0.65), (0.5, 0.02, 0.02)  # albedo
+_BEAM_FRONT, _BEAM_REAR = (2.5, 2.4, 2.0), (0.5, 0.02, 0.01)  # radiance at night
 
 
 def _mix(a: Vec, b, share) -> Vec:
@@ -19,12 +26,13 @@ def appearance(world: scene.Scene, hit: Hit):
   """Albedo and emitted radiance of the surfaces: (Vec, Vec) of float32[...], linear RGB."""
   look = hit.look
   wide = jnp.maximum(hit.footprint_u, hit.footprint_v)
-  rough = texture.noise(hit.u, hit.v, look.noise[0], wide, look.seed)
+  rough = shapes.once(texture.noise(hit.u, hit.v, look.noise[0], wide, look.seed), world.light.exposure)
   albedo = Vec(*look.colour)
 
   width, height, line, shift = look.joints
   joint, tone = texture.joints(
       hit.u, hit.v, hit.footprint_u, hit.footprint_v, width, height, jnp.maximum(line, 1e-3), shift)
+  joint, tone = shapes.once((joint, tone), world.light.exposure)
   upright = (hit.side != 1) | hit.hall | hit.ground
   jointed = (line > 0) & upright
   albedo = albedo * jnp.where(jointed, 1 + 0.22 * tone, 1.0)
@@ -35,8 +43,9 @@ def appearance(world: scene.Scene, hit: Hit):
     albedo = Vec(*(jnp.where(hit.ground, g, a) for g, a in zip(ground, albedo)))
   albedo = albedo * jnp.maximum(1 + look.noise[1] * rough, 0.15)
 
+  albedo = shapes.once(albedo, world.light.exposure)
   albedo, glow = _windows(world, hit, albedo)
-  albedo, lights = _car(hit, albedo)
+  albedo, lights = _car(world, hit, albedo)
   bulb = look.emission
   emitted = Vec(*(
       bulb * c + glow * warm + light * (1 if world.light.headlights else 0)
@@ -68,6 +77,7 @@ def _street_ground(world, hit, rough) -> Vec:
   verge = (0.2 + green * (0.075 - 0.2), 0.19 + green * (0.135 - 0.19), 0.175 + green * (0.035 - 0.175))
   grain = 1 + 0.8 * green * rough
   base = carriage * (asphalt + marks * 0.5) + kerb * 0.36 + walk * slabs
+  base, wild, grain = shapes.once((base, wild, grain), world.light.exposure)
   return Vec(*(base * tint + wild * grain * v for tint, v in zip((1.0, 1.0, 0.99), verge)))
 
 
@@ -96,16 +106,18 @@ def _windows(world, hit, albedo):
   visible = jnp.clip(1.5 - 2 * jnp.maximum(fx, fy), 0, 1)
   cell = 0.5 + visible * (cell - 0.5)
   pane = here * across * up
-  albedo = _mix(albedo, (0.6, 0.58, 0.54), here * frame * 0.8)
   wood = jnp.where(door, 1.0, 0.0) * visible
   dark = 0.03 + 0.16 * cell * cell
-  albedo = _mix(albedo, (dark + wood * 0.08, dark * 1.1 + wood * 0.02, dark * 1.25), pane)
   lit = world.light.lit_windows
-  on = jnp.where(visible > 0, jnp.clip((lit - cell) * 50, 0, 1) * visible + (1 - visible) * lit, lit)
-  return albedo, pane * on * (0.35 if lit else 0.0)
+  glow = 0.35 * pane * (
+      visible * jnp.clip((lit - cell) * 50, 0, 1) + (1 - visible) * lit) if lit else 0.0 * pane
+  pane, frame, wood, dark, glow = shapes.once((pane, here * frame * 0.8, wood, dark, glow), world.light.exposure)
+  albedo = _mix(albedo, (0.6, 0.58, 0.54), frame)
+  albedo = _mix(albedo, (dark + wood * 0.08, dark * 1.1 + wood * 0.02, dark * 1.25), pane)
+  return albedo, glow
 
 
-def _car(hit, albedo):
+def _car(world, hit, albedo):
   """Wheels, skirts, lamps and panes of a car; also the radiance of its lamps."""
   body = hit.look.part == scene.CAR_BODY
   cabin = hit.look.part == scene.CAR_CABIN
@@ -118,18 +130,12 @@ def _car(hit, albedo):
   tyre = jnp.where(body & flank, texture.step(0.34 - wheel, width), 0.0)
   rim = jnp.where(body & flank, texture.step(0.18 - wheel, width), 0.0)
   skirt = jnp.where(body & (hit.side != 1), texture.step(0.2 - elevation, width), 0.0)
-  albedo = _mix(albedo, (0.03, 0.03, 0.03), jnp.maximum(tyre, skirt))
-  albedo = _mix(albedo, (0.3, 0.3, 0.3), rim)
-
   row = texture.band(elevation, 0.55, 0.72, hit.footprint_v)
   lamp = jnp.where(body & end, row * texture.step(jnp.abs(q.x) - 0.62 * half.x, width), 0.0)
-  front = q.z > 0
-  lens = [jnp.where(front, f, r) for f, r in zip((0.7, 0.7, 0.65), (0.5, 0.02, 0.02))]
-  albedo = _mix(albedo, lens, lamp)
+  front = jnp.where(q.z > 0, 1.0, 0.0)
   plate = jnp.where(
       body & end, texture.band(elevation, 0.35, 0.47, hit.footprint_v)
       * texture.step(0.26 - jnp.abs(q.x), width), 0.0)
-  albedo = _mix(albedo, (0.6, 0.6, 0.55), plate)
 
   rise = elevation / (2 * half.y)
   pane = texture.band(rise, 0.12, 0.82, hit.footprint_v / (2 * half.y))
@@ -137,9 +143,16 @@ def _car(hit, albedo):
   pillar = texture.step(jnp.abs(jnp.abs(q.z) - 0.12 * half.z) - 0.05, width) * texture.step(
       half.z - 0.12 - lean - jnp.abs(q.z), width)
   post = texture.step(half.x * (0.9 - 0.1 * rise) - jnp.abs(q.x), width)
-  glass = pane * jnp.where(flank, pillar, post)
-  albedo = _mix(albedo, (0.035, 0.045, 0.055), jnp.where(cabin & (hit.side != 1), glass, 0.0))
-  return albedo, [lamp * jnp.where(front, f, r) for f, r in zip((2.5, 2.4, 2.0), (0.5, 0.02, 0.01))]
+  glass = jnp.where(cabin & (hit.side != 1), pane * jnp.where(flank, pillar, post), 0.0)
+
+  black, rim, lamp, front, plate, glass = shapes.once(
+      (jnp.maximum(tyre, skirt), rim, lamp, front, plate, glass), world.light.exposure)
+  albedo = _mix(albedo, (0.03, 0.03, 0.03), black)
+  albedo = _mix(albedo, (0.3, 0.3, 0.3), rim)
+  albedo = _mix(albedo, [r + front * (f - r) for f, r in zip(_LENS_FRONT, _LENS_REAR)], lamp)
+  albedo = _mix(albedo, (0.6, 0.6, 0.55), plate)
+  albedo = _mix(albedo, (0.035, 0.045, 0.055), glass)
+  return albedo, [lamp * (r + front * (f - r)) for f, r in zip(_BEAM_FRONT, _BEAM_REAR)]
 
 
 def label(world: scene.Scene, hit: Hit):

@@ -75,6 +75,9 @@ class Hall(NamedTuple):
 class Lighting(NamedTuple):
   """Light of a scene, relative to a white surface at exposure 1.
 
+  The fields typed as float are the domain's own numbers, not arrays: what a domain does not have
+  (head lamps, lit windows) costs nothing.
+
   Attributes:
     position: float32[3] of the one light that casts shadows (the sun is far away).
     strength: irradiance of the sun; of a lamp (near = 1), that at 1 m.
@@ -220,7 +223,9 @@ def assemble(groups: list[Group], ground: Look, walls: Look) -> tuple[shapes.Sol
 
   kinds = [[g for g in groups if g.kind == kind] for kind in shapes.Solids._fields]
   solids = shapes.Solids(*(concatenate([g.shapes for g in kind]) for kind in kinds))
-  return solids, concatenate([g.look for kind in kinds for g in kind] + [ground, walls])
+  surfaces = concatenate([g.look for kind in kinds for g in kind] + [ground, walls])
+  # Drawn once, not again for every pixel that reads them.
+  return jax.lax.optimization_barrier((solids, surfaces))
 
 
 def hue(h, saturation, value):

@@ -44,6 +44,21 @@ def unit(a: Vec) -> Vec:
   return a * (1 / jnp.maximum(length(a), _TINY))
 
 
+def once(tree, scalar):
+  """The same planes, computed once and kept in memory for several readers.
+
+  XLA fuses cheap elementwise chains into each of their readers, that is, computes them again for
+  every one, through optimization barriers too (they are gone before it fuses). It does not do so
+  with divisions, so the planes are divided by a 1 that it cannot foresee.
+
+  Args:
+    tree: float32[...] planes.
+    scalar: any number known at run time only.
+  """
+  one = jnp.where(jnp.isnan(scalar), 2.0, 1.0)
+  return jax.tree.map(lambda x: x / one, tree)
+
+
 class Shapes(NamedTuple):
   """N solids of one kind. An absent one lies far below the ground, where no ray comes.
 

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from bicross_jax.sim import scene
@@ -23,7 +22,7 @@ class Hit(NamedTuple):
     normal: Vec, world axes, unit, towards the ray's origin.
     local: Vec, the point in the solid's axes, from its centre.
     half: Vec, the solid's half extents.
-    side: int32[...], the local axis (0, 1, 2) nearest to the normal.
+    side: the local axis (0, 1, 2) nearest to the normal.
     u, v: texture coordinates on that face, metres; v is downwards on upright faces.
     footprint_u, footprint_v: extent of a pixel along them, metres.
     look: scene.Look without its axis N, vectors as tuples of planes.
@@ -94,7 +93,6 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
   n = sum(shapes.counts(world.solids))
   t, which = intersect(world, origin, d)
   rows = jnp.take(table(world), which, axis=1, mode="clip")
-  t, which, rows = jax.lax.optimization_barrier((t, which, rows))
   centre, half = Vec(*rows[0:3]), Vec(*rows[3:6])
   cos, sin, taper, kind = rows[6:10]
   look = scene.Look(
@@ -103,10 +101,11 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
   ground, sky = which == n, t >= shapes.FAR
   reach = jnp.where(sky, 1.0, t)
   point = origin + d * reach
-  q = shapes.to_local(point - centre, cos, sin)
+  scalar = world.light.exposure
+  point, q, way = shapes.once(
+      (point, shapes.to_local(point - centre, cos, sin), shapes.to_local(d, cos, sin)), scalar)
   normal, side = _normal(kind, q, half, taper)
-
-  way = shapes.to_local(d, cos, sin)
+  normal, side = shapes.once((normal, side), scalar)
   facing = shapes.dot(normal, way)
   low = _GRAZING * shapes.length(way)
   facing = jnp.where(facing < 0, jnp.minimum(facing, -low), jnp.maximum(facing, low))
@@ -118,6 +117,7 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
     along_v = jnp.where(side == 1, shift.z, shift.y)
     footprint_u = footprint_u + jnp.abs(along_u)
     footprint_v = footprint_v + jnp.abs(along_v)
+  footprint_u, footprint_v = shapes.once((footprint_u, footprint_v), scalar)
   return Hit(
       t, ground, sky, kind == _HALL, point, shapes.to_world(normal, cos, sin), q, half, side,
       jnp.where(side == 0, q.z, q.x), jnp.where(side == 1, q.z, q.y), footprint_u, footprint_v,
@@ -135,7 +135,7 @@ def _normal(kind, q: Vec, half: Vec, taper):
   radial = jnp.sqrt(q.x * q.x + q.z * q.z) / half.x
   cap = jnp.where(kind == _CYLINDER, ay > radial, (ay >= ax) & (ay >= az))
   cap = cap | (kind == _GROUND)
-  side = jnp.where(cap, 1, jnp.where(ax > az, 0, 2))
+  side = jnp.where(cap, 1.0, jnp.where(ax > az, 0.0, 2.0))
 
   sx, sy, sz = jnp.sign(q.x), jnp.where(kind == _GROUND, -1.0, jnp.sign(q.y)), jnp.sign(q.z)
   flat = Vec(

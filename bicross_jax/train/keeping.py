@@ -89,7 +89,8 @@ class Keeper:
       self._saved = (step, self.record.validated)
     if jax.process_index() == 0:
       self._lines = writers.JsonLines(self._workdir / runs.METRICS, self.record.bytes)
-      self._writers = [self._lines, writers.TensorBoard(self._workdir, step or 0)]
+      first = 0 if step is None else step + 1
+      self._writers = [self._lines, writers.TensorBoard(self._workdir, first)]
       for writer in self._writers:
         self._open.callback(writer.close)
     return state, step or 0

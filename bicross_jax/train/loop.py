@@ -246,7 +246,9 @@ class _Training:
     """Validates, tells the recipe, and returns whether it is the best so far."""
     record, (name, mode) = self.keeper.record, self.recipe.metric
     values = self._measure()
-    self.state = devices.place(self.recipe.on_validation(self.state, values))
+    told = self.recipe.on_validation(self.state, values)
+    if told is not self.state:
+      self.state = devices.place(told)
     record.metrics, record.validated = values, self.step
     sign = {"min": 1, "max": -1}[mode]
     if not math.isfinite(values[name]):

@@ -58,13 +58,13 @@ class JsonLines:
 class TensorBoard:
   """An event file for TensorBoard; scalars only (arrays are left to metrics.jsonl)."""
 
-  def __init__(self, folder: str | os.PathLike, start: int = 0):
+  def __init__(self, folder: str | os.PathLike, first: int = 0):
     """Opens a new event file.
 
     Args:
       folder: where.
-      start: the step that the run goes on from; TensorBoard then drops later steps that older
-        event files of the folder hold.
+      first: the first step that this file may hold; TensorBoard drops that and later steps of
+        older event files in the folder.
     """
     # Imported here: it takes a tenth of a second, and readers of runs do without.
     from tensorboard.compat.proto import event_pb2  # noqa: PLC0415
@@ -75,9 +75,8 @@ class TensorBoard:
     name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
     self._records = record_writer.RecordWriter(open(pathlib.Path(folder) / name, "xb"))
     self._add(event_pb2.Event(file_version="brain.Event:2"))
-    if start:
-      begin = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-      self._add(event_pb2.Event(step=start + 1, session_log=begin))
+    begin = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._add(event_pb2.Event(step=first, session_log=begin))
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
     scalars = [

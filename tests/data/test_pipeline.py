@@ -84,7 +84,7 @@ def test_the_shares_of_two_hosts_make_up_the_batch_of_one(batches):
   shares = [_take(batches(process=(i, 2)), 8) for i in range(2)]
   joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*shares)]
   _assert_equal(joined, whole)
-  with pytest.raises(errors.UserError, match="3 processes"):
+  with pytest.raises(errors.UserError, match="by 3 process"):
     batches(process=(0, 3))
 
 

@@ -15,7 +15,7 @@ from bicross_jax.data.formats import depth, image, kitti, spikes
 from bicross_jax.sim import spike_camera
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "simulate_spikes.py"
-SIZE = (16, 24)
+SIZE = (24, 40)
 
 
 def _script():
@@ -88,8 +88,8 @@ def test_stream_of_a_video(tmp_path, suffix, capsys):
   video, out = tmp_path / "v.mp4", tmp_path / f"s{suffix}"
   iio.imwrite(video, _frames(4), fps=30, macro_block_size=None)
   assert run(video, "--output", out, "--no_random_phase") == 0
-  assert f"{out}: 2000 steps of 16x24" in capsys.readouterr().out
-  stream = spikes.read(out, height=16, width=24)
+  assert f"{out}: 2000 steps of 24x40" in capsys.readouterr().out
+  stream = spikes.read(out, height=24, width=40)
   assert stream.shape == (2000, *SIZE)
   first, last = _frames(4)[0], _frames(4)[-1]
   np.testing.assert_allclose(stream[:100].mean(0), _light(first) / 2, atol=0.04)
@@ -115,7 +115,7 @@ def test_options_have_their_effect(pictures, tmp_path):
   pattern = rate("--fixed_pattern", 0.5).mean(0)
   assert pattern[:, 12].std() > plain.mean(0)[:, 12].std()
   assert rate("--rate", 10_000).shape == (16, *SIZE)
-  assert rate("--size", "8x12").shape == (40, 8, 12)
+  assert rate("--size", "12x20").shape == (40, 12, 20)
   assert (rate("--seed", 1) != rate("--seed", 2)).any()
   np.testing.assert_allclose(rate("--interpolation", "flow", "--size", "64x96").mean(),
                              plain.mean(), atol=0.02)

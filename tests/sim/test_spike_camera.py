@@ -51,10 +51,10 @@ def test_saturated_pixel_fires_every_step():
   np.testing.assert_array_equal(spikes.rate(packed), np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, 5])
 def test_charge_is_conserved_through_keyframes(count):
-  light = _light((count, 6, 7))
-  phase = camera.initial_charge(KEY, (6, 7))
+  light = _light((count, 24, 40))
+  phase = camera.initial_charge(KEY, (24, 40))
   position = (np.arange(128) + 0.5) / 128 * (count - 1)
   packed, residue = integrate(KEY, phase, light, position)
   # The integral of a piecewise linear light, by the trapezoidal rule (exact).
@@ -74,8 +74,8 @@ def test_stream_follows_the_light_in_time():
 
 def test_pieces_equal_the_whole_bit_for_bit():
   sensor = camera.Sensor(shot_noise=0.02, fixed_pattern=0.05, dark_current=0.01)
-  light, position = _light((4, 8, 9)), np.linspace(0, 3, 96).astype(np.float32)
-  start = camera.initial_charge(KEY, (8, 9), sensor)
+  light, position = _light((4, 24, 40)), np.linspace(0, 3, 96).astype(np.float32)
+  start = camera.initial_charge(KEY, (24, 40), sensor)
   whole, end = integrate(KEY, start, light, position, sensor)
   parts, charge, at = [], start, 0
   for length in (48, 48):
@@ -88,7 +88,7 @@ def test_pieces_equal_the_whole_bit_for_bit():
 
 def test_vmap_equals_one_by_one_and_keys_matter():
   sensor = camera.Sensor(shot_noise=0.02)
-  light, keys = _light((3, 2, 8, 9)), jax.random.split(KEY, 3)
+  light, keys = _light((3, 2, 24, 40)), jax.random.split(KEY, 3)
   many = jax.jit(jax.vmap(lambda k, x: camera.simulate(k, x, 64, sensor)))(keys, light)
   for i in range(3):
     np.testing.assert_array_equal(many[i], simulate(keys[i], light[i], 64, sensor))
@@ -125,12 +125,12 @@ def test_shot_noise_has_the_variance_of_photons():
 
 
 def test_shot_noise_of_following_steps_is_independent():
-  run = lambda steps: integrate(
-      KEY, np.zeros((100, 100), np.float32), np.ones((1, 100, 100), np.float32),
-      np.zeros(steps, np.float32), camera.Sensor(threshold=1e9, shot_noise=0.05))[1]
-  first, both = run(8), run(16)
-  second = np.asarray(both - first)
-  np.testing.assert_allclose(np.corrcoef(np.ravel(first), second.ravel())[0, 1], 0, atol=0.03)
+  run = lambda charge, first: integrate(
+      KEY, charge, np.ones((1, 100, 100), np.float32), np.zeros(8, np.float32),
+      camera.Sensor(threshold=1e9, shot_noise=0.05), first)[1]
+  first = run(np.zeros((100, 100), np.float32), 0)
+  second = run(first, 8) - first
+  np.testing.assert_allclose(np.corrcoef(np.ravel(first), np.ravel(second))[0, 1], 0, atol=0.03)
 
 
 def test_dark_current_fires_without_light():

@@ -21,7 +21,7 @@ def _pattern(shift: float, shape=(48, 64)) -> np.ndarray:
 
 
 def test_stream_equals_one_simulation_and_does_not_depend_on_the_chunk():
-  frames = np.random.default_rng(0).random((5, 6, 8)).astype(np.float32)
+  frames = np.random.default_rng(0).random((5, 24, 40)).astype(np.float32)
   timing = streams.Timing(fps=100.0)  # 200 steps between frames, 800 in all
   sensor = spike_camera.Sensor(shot_noise=0.01)
   whole = simulate(KEY, frames, 800, sensor)
@@ -29,7 +29,7 @@ def test_stream_equals_one_simulation_and_does_not_depend_on_the_chunk():
   for chunk in (64, 256):
     pieces = list(streams.stream(KEY, iter(frames), 5, timing, sensor, chunk))
     got = np.concatenate(pieces, -1)
-    assert got.shape == (6, 8, 100)
+    assert got.shape == (24, 40, 100)
     # The moments of the steps are computed differently, so a few spikes may move by a step.
     assert (spikes.bits(got) != spikes.bits(np.asarray(whole))).mean() < 1e-3
 
@@ -40,7 +40,7 @@ def test_stream_takes_frames_one_by_one():
   def frames():
     for i in range(30):
       taken.append(i)
-      yield np.full((4, 8), i / 29, np.float32)
+      yield np.full((24, 40), i / 29, np.float32)
 
   timing = streams.Timing(fps=1000.0)  # 20 steps between frames
   pieces = streams.stream(KEY, frames(), 30, timing, chunk=40)
@@ -56,7 +56,7 @@ def test_total_steps_counts_whole_bytes():
 
 
 def test_window_has_its_frame_in_the_middle():
-  before, middle, after = (np.full((2, 4), v, np.float32) for v in (0.0, 0.5, 1.0))
+  before, middle, after = (np.full((24, 40), v, np.float32) for v in (0.0, 0.5, 1.0))
   frames = np.stack([before, middle, after])
   quiet = spike_camera.Sensor(random_phase=False, threshold=0.25, gain=0.25)
   slow = streams.window(KEY, frames, 128, streams.Timing(10.0), quiet)

@@ -106,7 +106,8 @@ def test_leftovers_of_a_killed_save_are_removed(run):
 
 def test_other_structure_is_refused(run):
   with checkpoints.Checkpoints(run) as store:
-    with pytest.raises(errors.UserError, match=r"enc.kernel: float32\[2, 3\] there, float32\[2, 4\] here"):
+    shapes = r"enc.kernel: float32\[2, 3\] there, float32\[2, 4\] here"
+    with pytest.raises(errors.UserError, match=shapes):
       store.restore(3, state(0, width=4))
     other = state(0)
     with pytest.raises(errors.UserError, match=r"head.bias: float32\[1\] there, nothing here"):
@@ -152,7 +153,7 @@ def test_damaged_and_foreign_checkpoints(run):
   with pytest.raises(errors.BadFileError, match="variables: cannot be restored"):
     checkpoints.restore_variables(folder / "3")
   (folder / "1/meta/metadata").write_text('{"step": 1, "config": {}}')
-  with pytest.raises(errors.BadFileError, match="no checkpoint of this package: meta has no which, metric, metrics"):
+  with pytest.raises(errors.BadFileError, match="this package: meta has no which, metric, metrics"):
     checkpoints.restore_variables(folder / "1")
   (folder / "1/meta/metadata").write_text("{")
   with pytest.raises(errors.BadFileError, match="is not JSON"):

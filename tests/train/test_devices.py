@@ -27,7 +27,8 @@ def train_step(state, batch, key):
   metrics = {"share": (x.sum(), x.size), "pooled": (jax.lax.pmean(x.mean(), AXIS), 1.0),
              "table": (jnp.eye(2), jnp.ones((2, 2)))}
   return state.replace(step=state.step + 1, local={"draw": draw}), metrics
-state = TrainState(jnp.zeros((), jnp.int32), {"w": jnp.zeros(3)}, {}, (), local={"draw": jnp.zeros(4)})
+state = TrainState(
+    jnp.zeros((), jnp.int32), {"w": jnp.zeros(3)}, {}, (), local={"draw": jnp.zeros(4)})
 state, key = devices.place(state), devices.replicate(jax.random.key(0))
 step = devices.pmap_step(train_step)
 x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
@@ -82,7 +83,8 @@ def test_local_has_no_device_axis_inside():
     return s, {"m": (jax.lax.axis_index(AXIS), 1)}
 
   placed = devices.place(state(local={"pool": jnp.zeros((1, 2))}))
-  placed, _ = devices.pmap_step(step)(placed, devices.shard({"x": np.zeros((2, 1))}), jax.random.key(0))
+  batch = devices.shard({"x": np.zeros((2, 1))})
+  placed, _ = devices.pmap_step(step)(placed, batch, jax.random.key(0))
   assert placed.local["pool"].shape == (1, 2)
 
 

@@ -20,7 +20,7 @@ def train(toy, workdir, recipe=None, data=None, validate=None, **sizes):
       validate or toy.Validate(), workdir)
 
 
-def test_result_says_what_happened(whole, capsys):
+def test_result_says_what_happened(whole):
   run, result = whole
   assert result["steps"] == 12 and result["metric"] == "error" and result["mode"] == "min"
   assert result["after"]["error"] < result["before"]["error"]
@@ -298,7 +298,8 @@ def test_four_devices_equal_one(toy, toy_process, left, tmp_path):
       np.testing.assert_allclose(b[name], a[name], rtol=2e-5, atol=1e-6, err_msg=name)
   a, b = one.state(12), four.state(12)
   np.testing.assert_allclose(a["params"]["w"], b["params"]["w"], rtol=1e-5)
-  np.testing.assert_allclose(a["batch_stats"]["mean"], b["batch_stats"]["mean"], rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(
+      a["batch_stats"]["mean"], b["batch_stats"]["mean"], rtol=1e-4, atol=1e-6)
   assert a["local"]["rows"].tolist() == [96] and b["local"]["rows"].tolist() == [24] * 4
   x = toy.batch(11)["x"]
   np.testing.assert_allclose(b["local"]["mean"], x.reshape(4, 2, -1).mean(1), rtol=1e-5)

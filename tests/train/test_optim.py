@@ -46,7 +46,8 @@ def test_groups_equal_torch():
   for name, value in (
       ("stem", got["backbone"]["stem"]["kernel"]), ("scale", got["backbone"]["scale"]),
       ("kernel", got["head"]["kernel"]), ("bias", got["head"]["bias"])):
-    np.testing.assert_allclose(value, flat[name].detach().numpy(), rtol=2e-5, atol=1e-5, err_msg=name)
+    expected = flat[name].detach().numpy()
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-5, err_msg=name)
 
 
 def test_first_match_wins():

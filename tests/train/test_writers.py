@@ -39,9 +39,10 @@ def test_tensorboard_file_by_its_format(tmp_path):
     events.append(event_pb2.Event.FromString(data[12:12 + size]))
     data = data[16 + size:]
   board.close()
-  assert events[0].file_version == "brain.Event:2" and len(events) == 2
-  assert events[1].step == 7 and events[1].wall_time > 1e9
-  assert {v.tag: v.simple_value for v in events[1].summary.value} == {"train/loss": 0.25, "n": 3}
+  assert events[0].file_version == "brain.Event:2" and len(events) == 3
+  assert events[1].session_log.status == event_pb2.SessionLog.START
+  assert events[2].step == 7 and events[2].wall_time > 1e9
+  assert {v.tag: v.simple_value for v in events[2].summary.value} == {"train/loss": 0.25, "n": 3}
 
 
 def test_tensorboard_reads_it_where_tensorflow_is_not(python, tmp_path):
@@ -50,9 +51,9 @@ def test_tensorboard_reads_it_where_tensorflow_is_not(python, tmp_path):
 import sys
 sys.modules["tensorflow"] = sys.modules["torch"] = None
 from bicross_jax.train import loop, writers
-for start, steps in ((0, (1, 2, 3, 4)), (2, (3,))):
-  board = writers.TensorBoard(sys.argv[1], start)
-  for step in steps: board.write(step, {"loss": step + 10 * start})
+for first, steps in ((0, (1, 2, 3, 4)), (3, (3,))):
+  board = writers.TensorBoard(sys.argv[1], first)
+  for step in steps: board.write(step, {"loss": step + 10 * first})
   board.close()
 from tensorboard.backend.event_processing import event_accumulator
 reader = event_accumulator.EventAccumulator(sys.argv[1])
@@ -61,7 +62,7 @@ print([(e.step, e.value) for e in reader.Scalars("loss")])
 """
   done = python("-c", code, tmp_path)
   assert done.returncode == 0, done.stderr
-  assert done.stdout.strip() == "[(1, 1.0), (2, 2.0), (3, 23.0)]"
+  assert done.stdout.strip() == "[(1, 1.0), (2, 2.0), (3, 33.0)]"
 
 
 def test_training_imports_no_tensorflow(python, tmp_path):

@@ -47,10 +47,11 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
       w = initial.init_from["params"]["w"]
     params = {"w": w, "b": jnp.zeros(())}
     n = jax.local_device_count()
+    here = {"rows": jnp.zeros((n,), jnp.int32), "mean": jnp.zeros((n, FEATURES))}
     return TrainState(
         step=jnp.zeros((), jnp.int32), params=params, batch_stats={"mean": jnp.zeros((FEATURES,))},
         opt_state=transform.init(params), teacher={"params": params},  # aliased on purpose
-        local={"rows": jnp.zeros((n,), jnp.int32), "mean": jnp.zeros((n, FEATURES))} if local else {})
+        local=here if local else {})
 
   def train_step(state, batch, key):
     x = batch["x"] + noise * jax.random.normal(key, batch["x"].shape)
@@ -78,9 +79,10 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
       here = {"rows": here["rows"] + x.shape[0], "mean": x.mean(0)}
     mean = jax.lax.pmean(x.mean(0), AXIS)
     teacher = optim.ema(state.teacher, {"params": params}, optim.ema_momentum(0.9, state.step))
+    mean = 0.9 * state.batch_stats["mean"] + 0.1 * mean
     return state.replace(
-        step=step, params=params, batch_stats={"mean": 0.9 * state.batch_stats["mean"] + 0.1 * mean},
-        opt_state=opt_state, teacher=teacher, local=here), metrics
+        step=step, params=params, batch_stats={"mean": mean}, opt_state=opt_state,
+        teacher=teacher, local=here), metrics
 
   return Recipe(
       init=init,

@@ -1,0 +1,103 @@
+"""One example of the synthetic world: a scene seen once, for the length of a spike window."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bicross_jax.sim import camera
+from bicross_jax.sim import domains
+from bicross_jax.sim import render
+from bicross_jax.sim import room
+from bicross_jax.sim import scene
+from bicross_jax.sim import spike_camera
+from bicross_jax.sim import street
+
+VERSION = "1"
+
+_PLACES = {"street": street.street, "room": room.room}
+
+
+class Sample(NamedTuple):
+  """What the sensors of the rig see; `rgb`, `depth` and `label` are at the window's middle.
+
+  Attributes:
+    radiance: float32[K, H, W, 3], linear light in [0, 1] (1 is full well) at K instants equally
+      spaced from the window's start to its end.
+    rgb, rgb_right: uint8[H, W, 3], sRGB, of the left camera and its stereo partner.
+    depth: float32[H, W], metres along the optical axis, exact at the pixels' centres; 0 for sky
+      and beyond render.FAR_LIMIT.
+    label: uint8[H, W], EvDistill's classes, 255 = ignore.
+    intrinsics: float32[3, 3], pixels, of both cameras.
+    baseline: float32[], metres; the partner is to the right.
+  """
+
+  radiance: jnp.ndarray
+  rgb: jnp.ndarray
+  rgb_right: jnp.ndarray
+  depth: jnp.ndarray
+  label: jnp.ndarray
+  intrinsics: jnp.ndarray
+  baseline: jnp.ndarray
+
+
+def draw(key, domain: domains.Domain) -> tuple[scene.Scene, camera.Motion]:
+  """The scene and the camera's motion of one key."""
+  world = _PLACES[domain.place](jax.random.fold_in(key, 0), domain)
+  motion = camera.draw(scene.Draws(jax.random.fold_in(key, 1), 32), domain.rig)
+  return world, motion
+
+
+def photograph(key, light, sensor: domains.RGBSensor):
+  """An sRGB picture with shot and read noise: float32[H, W, 3] linear -> uint8[H, W, 3]."""
+  signal = jnp.clip(sensor.gain * light, 0.0, 1.0)
+  spread = jnp.sqrt(signal / sensor.electrons + sensor.read_noise ** 2)
+  noisy = jnp.clip(signal + spread * jax.random.normal(key, light.shape), 0.0, 1.0)
+  return jnp.round(255 * spike_camera.linear_to_srgb(noisy)).astype(jnp.uint8)
+
+
+def instants(keyframes: int, steps: int):
+  """Times of the keyframes, seconds from the window's middle: float32[K]."""
+  half = 0.5 * steps / spike_camera.READOUT_RATE
+  return jnp.linspace(-half, half, keyframes)
+
+
+def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: int = 3,
+           steps: int = 128) -> Sample:
+  """Draws a scene and renders it.
+
+  A function of the key alone; jit it with everything else static, vmap it over keys. Three
+  keyframes are enough: see `tests/sim/test_world.py` for the error of interpolation.
+
+  Args:
+    key: PRNG key of the example.
+    domain: one of `domains.DOMAINS`, static.
+    height, width: of the images.
+    keyframes: K, odd, so that the window's middle is one of them.
+    steps: of the spike stream, which fixes the window's length.
+  """
+  if keyframes < 1 or keyframes % 2 == 0:
+    raise ValueError(f"the number of keyframes is odd, not {keyframes}")
+  world, motion = draw(key, domain)
+  size = dict(height=height, width=width)
+  matrix = camera.intrinsics(domain.rig, height, width)
+  baseline = jnp.float32(domain.rig.baseline)
+
+  def look(args):
+    time, shift = args
+    pose = camera.beside(camera.pose(motion, time), shift)
+    return render.view(
+        world, pose, matrix, time=time, wetness=domain.weather.wetness, rain=domain.weather.rain,
+        **size)
+
+  times = instants(keyframes, steps) if keyframes > 1 else jnp.zeros(1)
+  times = jnp.concatenate([times, jnp.zeros(1)])
+  shifts = jnp.zeros(keyframes + 1).at[-1].set(baseline)
+  images = jax.lax.map(look, (times, shifts))
+  depth, label = render.depth_and_label(world, camera.pose(motion, 0.0), matrix, **size)
+  left, right = jax.random.split(jax.random.fold_in(key, 2))
+  return Sample(
+      radiance=jnp.clip(images[:-1], 0.0, 1.0),
+      rgb=photograph(left, images[keyframes // 2], domain.rgb),
+      rgb_right=photograph(right, images[-1], domain.rgb),
+      depth=depth, label=label, intrinsics=matrix, baseline=baseline)
