@@ -23,14 +23,17 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     argv: the arguments; those of the process when left out.
 
   Returns:
-    what `main` returns; 2 after a UserError, whose message goes to standard error; 130 after
-    an interrupt from the keyboard.
+    what `main` returns; 2 after a UserError and 1 after a TrainingError, whose message goes to
+    standard error; 130 after an interrupt from the keyboard.
   """
   try:
     return main(sys.argv[1:] if argv is None else argv)
   except errors.UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  except errors.TrainingError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     return 130

@@ -1,6 +1,6 @@
-"""The errors that a user of the package is meant to read.
+"""The errors that a user of the package is meant to read: each is one clear line.
 
-Both hold one clear line. Scripts print it and leave with exit status 2.
+Scripts print it and leave with exit status 2, after a TrainingError with 1.
 """
 
 
@@ -20,3 +20,7 @@ class BadFileError(UserError):
   def __init__(self, path, problem: str, expected: str = ""):
     super().__init__(f"{path}: {problem}" + (f" (expected {expected})" if expected else ""))
     self.path = path
+
+
+class TrainingError(Exception):
+  """Training went wrong through no mistake of the command, for example a loss became NaN."""

@@ -1,18 +1,22 @@
 """Runs a stage of a system: data, the stages it stands on, training, validation, evaluation."""
 
 import pathlib
+import time
+from collections.abc import Sequence
+
+import ml_collections
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
 from bicross_jax import recipes
 from bicross_jax import trained
 from bicross_jax.data import pipeline
+from bicross_jax.evaluation import baselines as baseline
 from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.train import devices
 from bicross_jax.train import loop
 from bicross_jax.train import runs
-from bicross_jax.train import state as train_state
+from bicross_jax.train.state import Initial
 
 
 def default_workdir(config, root="runs") -> pathlib.Path:
@@ -41,60 +45,93 @@ def run(config, workdir=None, root="runs") -> dict:
     errors.UserError: bad config, data that is not there, or a folder with another run in it.
   """
   devices.enable_compile_cache()
-  initial = None
-  if "parent" in config:
-    parent = trained.load(config.init_from or _trained_parent(config, root))
-    initial = train_state.Initial(init_from=parent.variables, teacher=parent.variables)
-  data = pipeline.open(config.data, seed=config.seed)
+  began = time.perf_counter()
+  data = pipeline.open(config.data)
+  opened = time.perf_counter() - began
+  if opened > 1:
+    print(f"data: {opened:.1f} s ({data.folder})", flush=True)
+  initial = _initial(config, root)
   config = grammar.resolve_durations(config, data.sizes["train"])
   recipe = recipes.create(config)
-  batches = data.batches(recipe.batch_spec())
+  batches = data.batches(recipe.batch_spec(), seed=config.seed)
+  rules = protocol(config)
 
   def validate(predict):
-    return evaluation.evaluate(
-        predict, batches.evaluation("validation"), protocol(config)).summary
+    return evaluation.evaluate(predict, batches.evaluation("validation"), rules).summary
 
-  workdir = pathlib.Path(workdir or default_workdir(config, root))
-  return loop.run(config, recipe, batches, validate, workdir, initial)
+  return loop.run(
+      config, recipe, batches, validate, workdir or default_workdir(config, root), initial)
 
 
-def evaluation_config(trained_config, other, overrides):
-  """The config an evaluation reads its `data` and `eval` sections from.
+def _initial(config, root) -> Initial | None:
+  """What the stage starts from: `init_from`, or its parent, which is trained first if need be."""
+  if "parent" not in config:
+    return None
+  if config.init_from:
+    print(f"{config.stage} starts from {config.init_from}", flush=True)
+    start = trained.load(config.init_from)
+  else:
+    folder, done = _parent_folder(config.parent, root)
+    if done:
+      print(f"{config.stage} starts from {folder}", flush=True)
+    else:
+      print(f"{config.stage} starts from stage {config.parent.stage}, which is not trained yet: "
+            f"training it first, in {folder}", flush=True)
+      run(config.parent, folder, root)
+    start = trained.load(folder)
+  return Initial(init_from=start.variables, teacher=start.variables)
+
+
+def _parent_folder(parent, root) -> tuple[pathlib.Path, bool]:
+  """The folder of the parent's run, and whether that run is finished.
+
+  It is the parent's default folder, unless that holds a run of another config; then one beside
+  it that the config's hash names.
+  """
+  data = pipeline.open(parent.data)
+  config = grammar.resolve_durations(parent, data.sizes["train"])
+  folder = default_workdir(parent, root)
+  if (folder / runs.CONFIG).is_file() and runs.differences(
+      runs.read_json(folder / runs.CONFIG), config):
+    folder = folder.with_name(f"{folder.name}-{runs.config_hash(config)[:8]}")
+  return folder, runs.finished(folder) is not None
+
+
+def evaluation_config(trained_config, other=None, overrides: Sequence[str] = ()):
+  """The config of a trained network with other data and another protocol.
 
   Args:
     trained_config: of the checkpoint.
-    other: another config to take both sections from, or None.
+    other: a config to take the sections `data` and `eval` from, or None.
     overrides: "data.key=value" and "eval.key=value" texts.
   """
-  config = ml_collections.ConfigDict((other or trained_config).to_dict())
+  config = ml_collections.ConfigDict(trained_config.to_dict())
+  if other is not None:
+    config.data, config.eval = other.data, other.eval
   for item in overrides:
     grammar.override(config, item)
   return config
 
 
-def evaluate(model: trained.Trained, config, part: str, baselines: bool = True):
-  """Tests a trained network.
+def evaluate(model: trained.Trained, config, part: str) -> tuple[evaluation.Report, dict]:
+  """Tests a trained network and, through the same protocol, the two baselines.
 
   Args:
     model: from `trained.load`.
-    config: `data` and `eval` sections say on what and how (`evaluation_config`).
+    config: says on what data and by which protocol (`evaluation_config`).
     part: "train", "validation" or "test".
-    baselines: also score the best constant and the per-pixel median of the depths that the
-      network was trained on.
 
   Returns:
-    (evaluation.run.Report, {baseline: summary}).
+    (report of the network, {baseline: summary}). The baselines, best constant and per-pixel
+    median, are those of the depths that the network was trained on.
   """
   devices.enable_compile_cache()
-  data = pipeline.open(config.data)
-  spec = depth_recipe.field_spec(config, (model.config.input.modality,))
-  batches = data.batches(spec, seed=0)
   rules = protocol(config)
+  modality = config.input.modality
+  spec = {modality: recipes.create(config).batch_spec()[modality]}
+  batches = pipeline.open(config.data).batches(spec, seed=0)
   report = evaluation.evaluate(model.predict, batches.evaluation(part), rules)
-  if not baselines:
-    return report, {}
-  home = pipeline.open(model.config.data)
-  fitted = baseline.fit(home.depths("train"), rules)
+  fitted = baseline.fit(pipeline.open(model.config.data).depths("train"), rules)
   return report, {
       name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
       for name, predict in fitted.predictors().items()

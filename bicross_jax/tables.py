@@ -74,8 +74,8 @@ def _test(row, seed, part, root, folder):
     config.seed = seed  # parents follow
     stages.run(config, workdir=workdir, root=root)
     model = trained.load(workdir)
-    report, _ = stages.evaluate(
-        model, stages.evaluation_config(model.config, None, row.test), part, baselines=False)
+    config = stages.evaluation_config(model.config, None, row.test)
+    report, _ = stages.evaluate(model, config, part)
     reports.save(where, report)
   rows = json.loads((where / "images.json").read_text())
   return [r for r in rows if r["pixels"]]

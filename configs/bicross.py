@@ -92,8 +92,9 @@ def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
   config.init_from = ml_collections.config_dict.placeholder(str)  # instead of training `parent`
   config.parent = _pretrain(scenario)
   _share(config, config.parent, ("seed",))
-  _share(config.data, config.parent.data,
-         [k for k in config.data if k not in ("batch_size", "limit", "labelled")])
+  own = ("batch_size", "limit", "labelled", "oversample_labelled", "parts")
+  _share(config.data, config.parent.data, [k for k in config.data if k not in own])
+  _share(config.data.parts, config.parent.data.parts, list(config.data.parts))
   _share(config.input, config.parent.input, ("height", "width"))
   _share(config.model, config.parent.model, [k for k in config.model if k != "stem_bins"])
   _share(config.eval, config.parent.eval, list(config.eval))
@@ -126,6 +127,9 @@ def _base() -> ml_collections.ConfigDict:
           test=100,
           limit=0,  # use only so many training examples; 0: all
           labelled=0,  # keep depth in only so many training examples; 0: in all
+          oversample_labelled=False,  # half of every batch comes from the labelled ones
+          allow_missing=False,  # leave out frames of a real set that lack files
+          parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
           batch_size=8,
           flip=True,  # random horizontal flips
       ),

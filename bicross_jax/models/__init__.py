@@ -17,7 +17,7 @@ MODELS = {
 }
 
 
-def create(name: str, **options) -> nn.Module:
+def create(name: str, /, **options) -> nn.Module:
   """The network `name` with `options`.
 
   Raises:

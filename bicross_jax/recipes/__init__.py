@@ -1,6 +1,6 @@
 """Recipes: what a stage of a system trains, found by the name that its config gives."""
 
-import importlib
+import importlib.util
 
 from bicross_jax import errors
 from bicross_jax.train import state

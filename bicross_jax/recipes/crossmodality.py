@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 
 from bicross_jax import errors
@@ -10,17 +9,13 @@ from bicross_jax import models
 from bicross_jax.losses import contrastive
 from bicross_jax.losses import distill
 from bicross_jax.losses import masks
-from bicross_jax.models import dpt
+from bicross_jax.models import transfer
+from bicross_jax.ops import resize
 from bicross_jax.recipes import depth
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
 STUDENT_INITS = ("rgb", "inflate", "scratch")
-
-
-def teacher_config(config) -> ml_collections.ConfigDict:
-  """The config of the frozen RGB network: that of the stage this one starts from."""
-  return config.parent
 
 
 def create(config) -> train_state.Recipe:
@@ -48,12 +43,7 @@ def create(config) -> train_state.Recipe:
     if initial is None or initial.teacher is None:
       raise errors.UserError("crossmodality starts from an RGB checkpoint; none was given")
     rgb = initial.teacher
-    params = jax.jit(student.init)(
-        jax.random.fold_in(key, 0), jnp.zeros((1, *size, depth.channels(config))))["params"]
-    if config.student_init != "scratch":
-      params = dpt.graft(params, rgb["params"])
-    if config.student_init == "inflate":
-      params = dpt.inflate_stem(params, rgb["params"])
+    params = _student(config, depth.initialise(config, student, key), rgb)["params"]
     features = jax.eval_shape(
         teacher.apply, rgb, jnp.zeros((2, *size, 3))).features["layer_4"]
     heads = [
@@ -101,7 +91,8 @@ def create(config) -> train_state.Recipe:
       weights = None
       if config.distill.uncertainty_filter:
         weights = distill.cfkd_filter(
-            looking.uncertainty, seen.uncertainty, valid, rgb.shape[1:3], axis_name=AXIS)
+            looking.uncertainty, seen.uncertainty, _known(valid, size), rgb.shape[1:3],
+            axis_name=AXIS)
       parts["fine_loss"] = distill.feature_mse(spike, rgb, weights, axis_name=AXIS)
       total += config.distill.coarse * parts["coarse_loss"]
       total += config.distill.fine * parts["fine_loss"]
@@ -124,3 +115,22 @@ def create(config) -> train_state.Recipe:
       batch_spec=lambda: depth.field_spec(config, ("rgb", "spike", "depth")),
       module=student,
   )
+
+
+def _student(config, fresh, rgb):
+  """The student's first variables, by `config.student_init`."""
+  if config.student_init == "scratch":
+    return fresh
+  if config.student_init == "rgb":
+    return transfer.graft(fresh, rgb)[0]
+  stem_bins = config.model.stem_bins
+  return transfer.graft(
+      fresh, transfer.inflate_stem(rgb, depth.channels(config), stem_bins), keep="")[0]
+
+
+def _known(valid, size):
+  """Pixels the filter looks at, bool[B, h, w]: the valid ones; all of an image without a label."""
+  valid = valid | ~valid.any((1, 2), keepdims=True)
+  if valid.shape[1:] == size:
+    return valid
+  return resize.nearest(valid[..., None].astype(jnp.uint8), size)[..., 0] > 0

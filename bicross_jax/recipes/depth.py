@@ -32,7 +32,14 @@ def network(config):
   options = dict(config.model)
   if config.input.modality == "rgb":
     options.pop("stem_bins")
-  return models.create(in_channels=channels(config), **options)
+  return models.create(options.pop("name"), in_channels=channels(config), **options)
+
+
+def initialise(config, module, key):
+  """Random variables of a network of `config`; compiled without optimisation, to run once."""
+  x = jnp.zeros((1, config.input.height, config.input.width, channels(config)))
+  options = {"xla_backend_optimization_level": 0}
+  return jax.jit(lambda k: module.init(k, x), compiler_options=options)(key)
 
 
 def network_input(config, batch) -> jax.Array:

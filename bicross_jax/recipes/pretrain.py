@@ -22,8 +22,7 @@ def create(config) -> train_state.Recipe:
     if initial is not None and initial.init_from is not None:
       params = initial.init_from["params"]
     else:
-      shape = (1, config.input.height, config.input.width, depth.channels(config))
-      params = jax.jit(module.init)(key, jnp.zeros(shape))["params"]
+      params = depth.initialise(config, module, key)["params"]
     return train_state.TrainState(
         step=jnp.zeros((), jnp.int32), params=params, batch_stats={},
         opt_state=transform.init(params))

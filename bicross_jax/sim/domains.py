@@ -2,8 +2,8 @@
 
 A domain is a set of physical values, chosen once from what such places and sensors are like and
 fixed together with `world.VERSION`; they are not tuned to results. A pair (low, high) is the range
-of a uniform draw per scene. Light is relative: 1 is the full well of the sensor, and the exposure of
-a domain is fixed, as an outdoor camera's that is set for its conditions.
+of a uniform draw per scene. Light is relative: 1 is the full well of the sensor. Exposure is set
+for a domain's conditions and varies a little between scenes; it does not follow the picture.
 
 Streets and rooms are separate domains instead of a mixture: weather and head lamps have no meaning
 indoors, the depth range differs tenfold (the published scenarios keep NYU and Respike apart from
@@ -131,7 +131,7 @@ class Domain(NamedTuple):
 _DAY = Light(
     sun=(0.9, 1.2), sun_elevation=(22.0, 62.0), sun_colour=(1.0, 0.95, 0.86),
     zenith=(0.28, 0.47, 0.82), horizon=(0.70, 0.80, 0.92), ambient=(0.38, 0.5), clouds=(0.1, 0.9),
-    lamps=0.0, headlights=0.0, lit_windows=0.0, exposure=(0.85, 1.0))
+    lamps=0.0, headlights=0.0, lit_windows=0.0, exposure=(1.15, 1.35))
 _DRY = Weather(extinction=(0.0008, 0.002), rain=0.0, wetness=0.0, saturation=1.0)
 _TOWN = Town(
     lane=(2.9, 3.6), sidewalk=(2.0, 4.0), setback=(0.0, 3.0), storeys=(2.0, 6.0), storey=(2.9, 3.4),
@@ -140,8 +140,8 @@ _TOWN = Town(
     wall_colours=((0.38, 0.15, 0.09), (0.52, 0.42, 0.30), (0.45, 0.43, 0.40), (0.58, 0.53, 0.42)),
     saturation=1.0)
 _CAR = Rig(
-    focal=0.6, height=(1.45, 1.6), pitch=(2.0, 5.0), roll=1.0, yaw=5.0, speed=(4.0, 15.0), turn=12.0,
-    baseline=0.54)
+    focal=0.6, height=(1.45, 1.6), pitch=(2.0, 5.0), roll=1.0, yaw=5.0, speed=(4.0, 15.0),
+    turn=12.0, baseline=0.54)
 # Full-well light brings 1.2 of a threshold of 2: white fires at 0.6 of the readout rate.
 _SPIKE = spike_camera.Sensor(
     gain=1.2, threshold=2.0, random_phase=True, shot_noise=2e-4, dark_current=0.004,
@@ -164,7 +164,7 @@ _RAINY = _CLEAR._replace(
         sun=(0.12, 0.25), sun_elevation=(60.0, 80.0), sun_colour=(0.95, 0.98, 1.0),
         zenith=(0.38, 0.42, 0.48), horizon=(0.52, 0.56, 0.60), ambient=(0.42, 0.52),
         clouds=(0.4, 1.0)),
-    weather=Weather(extinction=(0.006, 0.015), rain=0.35, wetness=0.9, saturation=0.7),
+    weather=Weather(extinction=(0.006, 0.015), rain=0.2, wetness=0.9, saturation=0.7),
     sensor=_SPIKE._replace(dark_current=0.006, fixed_pattern=0.015))
 
 _NIGHT = _CLEAR._replace(
@@ -172,16 +172,16 @@ _NIGHT = _CLEAR._replace(
     light=Light(
         sun=(0.003, 0.006), sun_elevation=(30.0, 70.0), sun_colour=(0.7, 0.8, 1.0),
         zenith=(0.004, 0.006, 0.012), horizon=(0.022, 0.020, 0.020), ambient=(0.010, 0.016),
-        clouds=(0.1, 0.6), lamps=16.0, headlights=45.0, lit_windows=0.3, exposure=(0.85, 1.0)),
+        clouds=(0.1, 0.6), lamps=16.0, headlights=45.0, lit_windows=0.3, exposure=(1.5, 1.8)),
     sensor=_SPIKE._replace(gain=1.8, shot_noise=6e-4, dark_current=0.015, fixed_pattern=0.03),
-    rgb=RGBSensor(gain=2.5, electrons=900.0, read_noise=0.012))
+    rgb=RGBSensor(gain=1.8, electrons=900.0, read_noise=0.012))
 
 _OTHER_TOWN = _CLEAR._replace(
     name="other_town",
     light=_DAY._replace(
         sun=(0.6, 1.2), sun_elevation=(30.0, 75.0), sun_colour=(1.0, 0.97, 0.92),
         zenith=(0.40, 0.55, 0.78), horizon=(0.80, 0.83, 0.85), ambient=(0.45, 0.6),
-        exposure=(0.8, 1.0)),
+        exposure=(1.1, 1.3)),
     weather=Weather(extinction=(0.002, 0.005), rain=0.0, wetness=0.0, saturation=0.9),
     town=Town(
         lane=(3.3, 4.2), sidewalk=(2.5, 6.0), setback=(1.0, 7.0), storeys=(1.0, 12.0),
@@ -206,7 +206,8 @@ _ROOMS = _CLEAR._replace(
     weather=Weather(extinction=(0.0, 0.0), rain=0.0, wetness=0.0, saturation=1.0),
     town=_TOWN._replace(
         people=0.5,
-        wall_colours=((0.66, 0.62, 0.54), (0.55, 0.60, 0.64), (0.62, 0.55, 0.46), (0.7, 0.7, 0.68))),
+        wall_colours=(
+            (0.66, 0.62, 0.54), (0.55, 0.60, 0.64), (0.62, 0.55, 0.46), (0.7, 0.7, 0.68))),
     rig=Rig(
         focal=0.65, height=(1.3, 1.6), pitch=(5.0, 12.0), roll=2.0, yaw=8.0, speed=(0.3, 1.5),
         turn=40.0, baseline=0.12))

@@ -12,6 +12,7 @@ from bicross_jax.sim import texture
 from bicross_jax.sim.shapes import Vec
 from bicross_jax.sim.surface import Hit
 
+_PAVING, _GRASS = (0.2, 0.19, 0.175), (0.075, 0.135, 0.035)  # albedo
 _WARM = (1.0, 0.68, 0.36)
 _LENS_FRONT, _LENS_REAR = (0.7, 0.7, 0.65), (0.5, 0.02, 0.02)  # albedo
 _BEAM_FRONT, _BEAM_REAR = (2.5, 2.4, 2.0), (0.5, 0.02, 0.01)  # radiance at night
@@ -26,14 +27,15 @@ def appearance(world: scene.Scene, hit: Hit):
   """Albedo and emitted radiance of the surfaces: (Vec, Vec) of float32[...], linear RGB."""
   look = hit.look
   wide = jnp.maximum(hit.footprint_u, hit.footprint_v)
-  rough = shapes.once(texture.noise(hit.u, hit.v, look.noise[0], wide, look.seed), world.light.exposure)
+  rough = texture.noise(hit.u, hit.v, look.noise[0], wide, look.seed)
+  rough = shapes.once(rough, world.light.exposure)
   albedo = Vec(*look.colour)
 
   width, height, line, shift = look.joints
   joint, tone = texture.joints(
       hit.u, hit.v, hit.footprint_u, hit.footprint_v, width, height, jnp.maximum(line, 1e-3), shift)
   joint, tone = shapes.once((joint, tone), world.light.exposure)
-  upright = (hit.side != 1) | hit.hall | hit.ground
+  upright = (hit.side != 1) | hit.ground
   jointed = (line > 0) & upright
   albedo = albedo * jnp.where(jointed, 1 + 0.22 * tone, 1.0)
   grey = (albedo.x + albedo.y + albedo.z) * 0.45
@@ -65,17 +67,17 @@ def _street_ground(world, hit, rough) -> Vec:
   joint, tone = texture.joints(s, z, across, along, 0.75, 0.75, 0.035, 0.0)
   slabs = 0.27 * (1 + 0.2 * tone) * (1 - 0.45 * joint)
   asphalt = 0.1
+  dashes = texture.pulse(z / road.dash, 0.0, 0.5, along / road.dash)
   marks = jnp.maximum(
-      texture.band(s, -0.07, 0.07, across) * texture.pulse(z / road.dash, 0.0, 0.5, along / road.dash),
+      dashes * texture.band(s, -0.07, 0.07, across),
       texture.band(a, road.lane - 0.22, road.lane - 0.08, across))
   zebra = (texture.band(z, road.zebra, road.zebra + 3.0, along)
            * texture.pulse(s, 0.0, 0.5, across) * carriage)
   crossing = texture.band(z, road.zebra - 1.0, road.zebra + 4.0, along)
   marks = jnp.maximum(marks * carriage * (1 - crossing), zebra) * (0.88 + 0.3 * rough)
   wild = 1 - carriage - kerb - walk
-  green = jnp.where(road.grass > 0, 1.0, 0.0)
-  verge = (0.2 + green * (0.075 - 0.2), 0.19 + green * (0.135 - 0.19), 0.175 + green * (0.035 - 0.175))
-  grain = 1 + 0.8 * green * rough
+  verge = [p + road.grass * (g - p) for p, g in zip(_PAVING, _GRASS)]
+  grain = 1 + 0.8 * road.grass * rough
   base = carriage * (asphalt + marks * 0.5) + kerb * 0.36 + walk * slabs
   base, wild, grain = shapes.once((base, wild, grain), world.light.exposure)
   return Vec(*(base * tint + wild * grain * v for tint, v in zip((1.0, 1.0, 0.99), verge)))
@@ -111,7 +113,8 @@ def _windows(world, hit, albedo):
   lit = world.light.lit_windows
   glow = 0.35 * pane * (
       visible * jnp.clip((lit - cell) * 50, 0, 1) + (1 - visible) * lit) if lit else 0.0 * pane
-  pane, frame, wood, dark, glow = shapes.once((pane, here * frame * 0.8, wood, dark, glow), world.light.exposure)
+  pane, frame, wood, dark, glow = shapes.once(
+      (pane, here * frame * 0.8, wood, dark, glow), world.light.exposure)
   albedo = _mix(albedo, (0.6, 0.58, 0.54), frame)
   albedo = _mix(albedo, (dark + wood * 0.08, dark * 1.1 + wood * 0.02, dark * 1.25), pane)
   return albedo, glow

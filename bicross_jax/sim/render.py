@@ -1,5 +1,7 @@
 """Light, sky and air: from a scene and a camera to an image in linear light."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -14,7 +16,11 @@ from bicross_jax.sim.shapes import Vec
 SAMPLES = 2  # rays along each side of a pixel
 FAR_LIMIT = 100.0  # metres; depth beyond it counts as unknown
 _FOOTPRINT = 0.75  # of a pixel; averaging the samples adds the rest of the filter
+_BAND = 24  # rows rendered at a time, few enough for their planes to stay in the cache
 _SHADOW_OFFSET = 0.02  # metres along the normal
+_FALL = 8.0  # metres a second, of rain
+# Curtains of rain: distance ahead, width of a column of drops, distance between drops, metres.
+_CURTAINS = ((1.5, 0.12, 0.5), (3.0, 0.2, 0.7), (6.0, 0.35, 1.0))
 
 
 def sky(world: scene.Scene, d: Vec) -> Vec:
@@ -26,6 +32,7 @@ def sky(world: scene.Scene, d: Vec) -> Vec:
   spread = 1 / (up * shapes.length(d) + 0.15)
   cover = texture.noise(d.x * spread, d.z * spread, 0.9, 0.02 * spread, light.seed)
   cover = light.clouds * jnp.clip(2.5 * cover + 0.2, 0, 1) * jnp.clip(6 * up, 0, 1)
+  height, cover = shapes.once((height, cover), light.exposure)
   return Vec(*(c + cover * (1.08 * h - c) for c, h in zip(colour, light.horizon)))
 
 
@@ -37,8 +44,11 @@ def _lit(world: scene.Scene, hit: surface.Hit, eye: Vec, forward: Vec, shadows: 
   if world.hall is None:
     foot = jnp.clip(hit.half.y - hit.local.y, 0.0, 0.8) / 0.8
     ambient = ambient * jnp.where(hit.ground, 1.0, 0.6 + 0.4 * foot)
+  else:  # light comes back from all walls
+    ambient = light.ambient * (0.85 + 0.15 * up)
   tint = [0.35 * z + 0.65 * h for z, h in zip(light.zenith, light.horizon)]
   scale = 1 / jnp.maximum(sum(tint) / 3, 1e-6)
+  ambient = shapes.once(ambient, light.exposure)
   total = Vec(*(ambient * (0.5 + 0.5 * c * scale) for c in tint))
 
   towards = Vec(*(p - x for p, x in zip(light.position, hit.point)))
@@ -48,6 +58,7 @@ def _lit(world: scene.Scene, hit: surface.Hit, eye: Vec, forward: Vec, shadows: 
   if shadows:
     lifted = hit.point + hit.normal * _SHADOW_OFFSET
     direct = jnp.where(shapes.blocked(world.solids, lifted, towards), 0.0, direct)
+  direct = shapes.once(direct, light.exposure)
   total = Vec(*(e + direct * c for e, c in zip(total, light.colour)))
 
   if light.headlights:
@@ -78,6 +89,7 @@ def _seen(world, origin: Vec, d: Vec, steps, eye: Vec, forward: Vec, shadows: bo
   if world.hall is not None:
     return colour, hit
   clear = jnp.exp(-world.light.extinction * hit.t * shapes.length(d))
+  clear = shapes.once(clear, world.light.exposure)
   behind = sky(world, d)
   colour = Vec(*(
       jnp.where(hit.sky, s, h + clear * (c - h))
@@ -101,14 +113,12 @@ def _wet(world, eye: camera.Pose, d: Vec, steps, wetness: float) -> Vec:
 def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float):
   """Cover of falling rain before the surfaces: float32[...].
 
-  Drops hang on three upright cylinders about the rig's middle... see `_CURTAINS`; a streak is as
-  long as a drop falls while a camera exposes.
+  Drops fall in three upright planes across the street (`_CURTAINS`), so that a stereo partner sees
+  them displaced as their distance says; a streak is as long as a drop falls in an exposure.
   """
   cover = 0.0
-  horizontal = jnp.sqrt(d.x * d.x + d.z * d.z)
   for layer, (distance, width, reach) in enumerate(_CURTAINS):
-    z = distance + 0.0 * d.z
-    s = z / d.z
+    s = (distance - pose.position.z) / d.z
     x, y = pose.position.x + s * d.x, pose.position.y + s * d.y - _FALL * time
     i = jnp.floor(x / width)
     y = y + 7.3 * texture.random(i, i, world.light.seed + layer)
@@ -120,7 +130,7 @@ def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float):
     thick = jnp.maximum(0.004, 0.005 * distance)
     drop = jnp.clip(1 - across / thick, 0, 1) * jnp.clip(
         4 * (1 - jnp.abs(along - 0.5) / length_), 0, 1)
-    drop = drop * jnp.where((s < t) & (horizontal > 0), 1.0, 0.0)
+    drop = drop * jnp.where((s > 0) & (s < t), 1.0, 0.0)
     cover = cover + opacity * drop
   return jnp.minimum(cover, 1.0)
 
@@ -142,25 +152,38 @@ def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: i
   """
   world = world._replace(solids=shapes.moved(world.solids, time))
   steps = (pose.right * (_FOOTPRINT / matrix[0, 0]), pose.down * (_FOOTPRINT / matrix[1, 1]))
-  d = camera.rays(pose, matrix, height, width, SAMPLES)
-  colour, hit = _seen(world, pose.position, d, steps, pose.position, pose.forward, shadows=True)
-  if wetness:
-    centre = camera.rays(pose, matrix, height, width, 1)
-    mirror = _wet(world, pose, centre, steps, wetness)
-    dim = jnp.where(hit.ground, 1 - 0.45 * wetness, 1.0)
-    ground = jnp.where(hit.ground, jnp.exp(-world.light.extinction * hit.t), 0.0)
-    colour = Vec(*(dim * c + ground * _enlarge(m) for c, m in zip(colour, mirror)))
-  if rain:
-    cover = _rain(world, pose, d, hit.t, time, rain)
-    colour = Vec(*(c + cover * (1.1 * h - c) for c, h in zip(colour, world.light.horizon)))
-  image = jnp.stack([_average(c) for c in colour], -1)
+
+  def band(top):
+    """Some rows of the image: float32[_BAND, width, 3]."""
+    shifted = matrix.at[1, 2].add(-top)
+    d = camera.rays(pose, shifted, rows, width, SAMPLES)
+    colour, hit = _seen(world, pose.position, d, steps, pose.position, pose.forward, shadows=True)
+    if wetness:
+      centre = camera.rays(pose, shifted, rows, width, 1)
+      mirror = _wet(world, pose, centre, steps, wetness)
+      dim = jnp.where(hit.ground, 1 - 0.45 * wetness, 1.0)
+      ground = jnp.where(hit.ground, jnp.exp(-world.light.extinction * hit.t), 0.0)
+      colour = Vec(*(dim * c + ground * _enlarge(m) for c, m in zip(colour, mirror)))
+    if rain:
+      cover = _rain(world, pose, d, hit.t, time, rain)
+      colour = Vec(*(c + cover * (1.1 * h - c) for c, h in zip(colour, world.light.horizon)))
+    return jnp.stack([_average(c) for c in colour], -1)
+
+  rows = math.gcd(height, _BAND)
+  tops = jnp.arange(0, height, rows, dtype=jnp.float32)
+  image = jax.lax.map(band, tops).reshape(height, width, 3)
   grey = jnp.mean(image, -1, keepdims=True)
   return world.light.exposure * jnp.maximum(
       grey + world.light.saturation * (image - grey), 0.0)
 
 
 def depth_and_label(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: int):
-  """Exact z-depth (float32[H, W], metres, 0 beyond FAR_LIMIT) and class (uint8[H, W]) at pixel centres."""
+  """What the rays of the pixels' centres meet.
+
+  Returns:
+    (depth float32[H, W], exact z-depth in metres, 0 for sky and beyond FAR_LIMIT;
+    label uint8[H, W], class).
+  """
   d = camera.rays(pose, matrix, height, width, 1)
   steps = (pose.right * (1 / matrix[0, 0]), pose.down * (1 / matrix[1, 1]))
   hit = surface.hit(world, pose.position, d, *steps)
@@ -176,8 +199,3 @@ def _average(x):
 def _enlarge(x):
   """Each pixel for all its samples: [H, W] -> [H * S, W * S]."""
   return jnp.repeat(jnp.repeat(x, SAMPLES, 0), SAMPLES, 1)
-
-
-_FALL = 8.0  # metres a second
-# Curtains of rain: distance ahead, width of a column of drops, distance between drops, metres.
-_CURTAINS = ((1.5, 0.12, 0.5), (3.0, 0.2, 0.7), (6.0, 0.35, 1.0))

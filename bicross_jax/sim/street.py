@@ -84,7 +84,7 @@ def _houses(draws, town, road, place, end):
   x, yaw = place(hedge_side * reach, hedge_z)
   wall = jnp.repeat(draws.chance(0.4, (rows,)), 2, total_repeat_length=4)
   seeds = draws(0.0, 9e3, (4,))
-  green = look(4, (0.07, 0.13, 0.03), scene.NATURE, noise=(1.2, 0.8), seed=seeds)
+  green = look(4, (0.07, 0.13, 0.03), scene.NATURE, noise=(2.0, 1.4), seed=seeds)
   stone = look(4, (0.36, 0.33, 0.29), scene.CONSTRUCTION, noise=(0.6, 0.3),
                joints=(0.5, 0.25, 0.03, 0.5), seed=seeds)
   surface = scene.Look(*(
@@ -145,7 +145,7 @@ def _furniture(draws, town, road, place, domain):
 
   crown = jnp.minimum(draws(0.22, 0.32, (sides * n,)) * tall, road.sidewalk + 0.4)
   green = scene.hue(draws(0.20, 0.33, (sides * n,)), 0.75, draws(0.12, 0.22, (sides * n,)))
-  leaves = look(sides * n, green, scene.NATURE, noise=(1.4, 0.95), seed=seeds)
+  leaves = look(sides * n, green, scene.NATURE, noise=(2.0, 1.6), seed=seeds)
   bulb = look(sides * n, (0.8, 0.75, 0.6), scene.OBJECT,
               emission=2.5 if domain.light.lamps else 0.0)
   tops = scene.Look(*(
@@ -182,7 +182,7 @@ def _bins_and_bushes(draws, road, place):
   x, _ = place(side * (road.half + road.sidewalk + size), z)
   bushes = group(
       "spheroids", x, z, -0.15, size, 0.8 * size, size,
-      look(2, (0.09, 0.15, 0.04), scene.NATURE, noise=(2.0, 0.9), seed=draws(0.0, 9e3, (2,))),
+      look(2, (0.09, 0.15, 0.04), scene.NATURE, noise=(3.0, 1.5), seed=draws(0.0, 9e3, (2,))),
       present=draws.chance(0.5, (2,)))
   return [bins, bushes]
 
@@ -202,7 +202,7 @@ def _traffic(draws, town, road, place, parking, end):
   s = jnp.stack([0.5 * road.lane, -0.5 * road.lane,
                  road.half - 1.1, road.half - 1.1, 1.1 - road.half])
   u = draws(shape=(n,))
-  near = jnp.array([7.0, 8.0, 4.0, 17.0, 5.0])
+  near = jnp.array([7.0, 8.0, 5.0, 17.0, 6.0])
   far = jnp.array([55.0, 60.0, 11.0, 45.0, 35.0])
   z = near * (far / near) ** u
   driving = jnp.arange(n) < 2

@@ -45,7 +45,7 @@ class Hit(NamedTuple):
 
 
 def table(world: scene.Scene):
-  """One column per surface: centre 3, half 3, turn 2, taper, kind, then the look: float32[P, N + 2]."""
+  """A column per surface (centre 3, half 3, turn 2, taper, kind, look 16): float32[26, N + 2]."""
   columns = []
   for kind, s in enumerate(world.solids):
     n = s.taper.shape[0]
@@ -92,11 +92,13 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
   """
   n = sum(shapes.counts(world.solids))
   t, which = intersect(world, origin, d)
-  rows = jnp.take(table(world), which, axis=1, mode="clip")
+  # One gather per row: planes that lie whole in memory, which a gather of columns would not give.
+  rows = shapes.once(
+      [row.at[which].get(mode="promise_in_bounds") for row in table(world)], world.light.exposure)
   centre, half = Vec(*rows[0:3]), Vec(*rows[3:6])
   cos, sin, taper, kind = rows[6:10]
   look = scene.Look(
-      rows[10:13], rows[13:15], rows[15:19], rows[19:22], rows[22], rows[23], rows[24], rows[25])
+      tuple(rows[10:13]), tuple(rows[13:15]), tuple(rows[15:19]), tuple(rows[19:22]), *rows[22:26])
 
   ground, sky = which == n, t >= shapes.FAR
   reach = jnp.where(sky, 1.0, t)

@@ -40,7 +40,8 @@ def noise(u, v, frequency, footprint, seed):
 
   Args:
     u, v: surface coordinates, metres.
-    frequency: lattice points per metre of the coarsest octave; each next one has four times as many.
+    frequency: lattice points per metre of the coarsest octave; each next one has four times
+      as many.
     footprint: width of a pixel on the surface, metres (its longer side).
     seed: whole number, another texture for each.
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bicross_jax import errors
 from bicross_jax.train import checkpoints
 from bicross_jax.train import devices
 from bicross_jax.train import runs
@@ -23,15 +24,13 @@ from bicross_jax.train.state import TrainState
 PHASES = ("start", "compile", "train", "validate", "save")
 
 
-class DivergedError(Exception):
-  """A loss, or what was learned, is no longer finite. Scripts leave with `exit_status`.
+class DivergedError(errors.TrainingError):
+  """A loss, or what was learned, is no longer finite.
 
   Attributes:
     terms: what was not finite first: names of metrics, or parts of the state.
     step: after which step.
   """
-
-  exit_status = 1
 
   def __init__(self, terms: list[str], step: int, kept: str):
     super().__init__(f"training diverged: {', '.join(terms)} not finite at step {step}; {kept}")

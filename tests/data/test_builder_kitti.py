@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
+from bicross_jax.data import kitti_layout
 from bicross_jax.data import pipeline
+from bicross_jax.data import spike_simulation
 from bicross_jax.data.builders import kitti
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image
 from bicross_jax.data.formats import spikes
+from bicross_jax.sim import streams
 
 DRIVES = {"2011_09_26_drive_0001_sync": (37, 125), "2011_10_03_drive_0002_sync": (38, 124)}
 PARTS = {
@@ -194,3 +197,23 @@ def test_real_frames(samples, tmp_path, monkeypatch):
   assert truths[0]["depth"].max() == pytest.approx(84.89, abs=5e-3)
   rate = np.unpackbits(batch["spike"][0], axis=-1).mean(axis=-1)
   assert np.corrcoef(rate.ravel(), batch["rgb"][0].mean(axis=-1).ravel())[0, 1] > 0.9
+
+
+def test_the_layout_that_simulate_spikes_writes(samples, tmp_path, monkeypatch):
+  """Real frames, spikes from their neighbours, depth from the laser."""
+  monkeypatch.setenv("BICROSS_DATA", str(tmp_path / "built"))
+  plan = spike_simulation.Plan(streams.Timing(kitti_layout.FPS), 16)
+  frames = {f"{f.drive}/{f.rgb.stem}": f for f in kitti_layout.find_frames(samples / "kitti_raw")}
+  first, second = (f"2011_09_26_drive_0009_sync/{name:010d}" for name in (0, 16))
+  for name in (first, second):
+    kitti_layout.write_frame(frames[name], tmp_path / "tree", plan)
+  parts = {"train": (first, second), "validation": (first,), "test": (first, second)}
+  data = _open(tmp_path / "tree", height=352, width=1216, parts=parts)
+  (batch, truths), = _batches(data, 352, 1216, 16).evaluation("test")
+  assert [int((t["depth"] > 0).sum()) for t in truths] == [16862, 18797]  # data/README.md
+  assert truths[0]["depth"].sum() / 16862 == pytest.approx(17.1630, abs=2e-3)
+  rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)
+  light = (batch["rgb"].mean(axis=-1) / 255) ** 2.2
+  assert np.corrcoef(rate.ravel(), light.ravel())[0, 1] > 0.9
+  trained_on = next(_batches(data, 352, 1216, 16).train())
+  assert (trained_on["depth"] > 0).any(axis=(1, 2)).all()

@@ -1,6 +1,5 @@
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -80,10 +79,3 @@ def test_bright_pixels_fire_more(world_config, world_spec):
 def test_wrong_parameters(overrides):
   with pytest.raises(errors.UserError):
     _config(**overrides)
-
-
-def test_streams_and_scenes_use_different_randomness():
-  render = spike_world._renderer("clear", 24, 40, 16, 3)
-  key = jax.random.key(0)
-  a, b = (render(key, np.arange(i, i + spike_world.CHUNK)) for i in (0, 1))
-  np.testing.assert_array_equal(a["spike"][1:], b["spike"][:-1])

@@ -152,7 +152,7 @@ def test_terminated_process_exits_with_0(whole, toy, toy_process, left, tmp_path
 def test_infinite_metric_names_step_and_term(toy, left, tmp_path):
   with pytest.raises(loop.DivergedError) as stop:
     train(toy, tmp_path, toy.create(bad_metric_at=8), log_every=12, validate_every=12)
-  assert stop.value.step == 8 and stop.value.terms == ["aux"] and stop.value.exit_status == 1
+  assert stop.value.step == 8 and stop.value.terms == ["aux"]
   assert "aux not finite at step 8" in str(stop.value)
   assert str(tmp_path / "checkpoints" / "6") in str(stop.value)
   assert left(tmp_path).steps == [6]

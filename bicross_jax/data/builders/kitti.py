@@ -36,9 +36,9 @@ class Frame(NamedTuple):
   """One frame of the tree: its key `date/drive/name` and its three files."""
 
   key: str
-  rgb: pathlib.Path
-  spike: pathlib.Path
-  depth: pathlib.Path
+  rgb: str
+  spike: str
+  depth: str
 
 
 @functools.cache
@@ -99,9 +99,9 @@ def find_frames(
     lacking = {frame: paths for frame in frames if (paths := _missing(frame))}
     whole = tuple(frame for frame in frames if frame not in lacking)
     if lacking:
-      first = [str(path.relative_to(tree)) for paths in lacking.values() for path in paths][:3]
-      message = (f"{len(lacking)} of the {len(frames)} {part} frames lack files in {tree}: "
-                 f"{', '.join(first)} and so on")
+      first = [path for paths in lacking.values() for path in paths][:3]
+      message = (f"{len(lacking)} of the {len(frames)} {part} frames lack files: {', '.join(first)} "
+                 f"and so on in {tree}")
       if not (allow_missing and whole):
         raise errors.UserError(
             f"{message}; images and depth are published at {PUBLISHED}, "
@@ -129,15 +129,15 @@ def _listed(tree: pathlib.Path, part: str, entries: Sequence[str]) -> list[str]:
 
 def _frame(tree: pathlib.Path, key: str) -> Frame:
   folder, _, name = key.rpartition("/")
-  drive = tree / folder
-  rgb = drive / "rgb" / f"{name}.png"
-  if not rgb.is_file() and rgb.with_suffix(".jpg").is_file():
-    rgb = rgb.with_suffix(".jpg")
-  return Frame(key, rgb, drive / "spike" / "npy" / f"{name}.npy", drive / "depth" / f"{name}.png")
+  drive = f"{tree}/{folder}"
+  kinds = [kind for kind in ("png", "jpg") if os.path.isfile(f"{drive}/rgb/{name}.{kind}")]
+  kind = kinds[0] if kinds else "png"
+  return Frame(key, f"{drive}/rgb/{name}.{kind}", f"{drive}/spike/npy/{name}.npy",
+               f"{drive}/depth/{name}.png")
 
 
-def _missing(frame: Frame) -> list[pathlib.Path]:
-  return [path for path in frame[1:] if not path.is_file()]
+def _missing(frame: Frame) -> list[str]:
+  return [path for path in frame[1:] if not os.path.isfile(path)]
 
 
 @dataclasses.dataclass(eq=False)
@@ -159,7 +159,7 @@ class KittiConfig(tfds.core.BuilderConfig):
     content = [self.steps]
     for part, frames in self.frames.items():
       for frame in frames:
-        stats = [path.stat() for path in frame[1:]]
+        stats = [os.stat(path) for path in frame[1:]]
         content.append([part, frame.key, [(s.st_size, s.st_mtime_ns) for s in stats]])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     self.description = f"t{self.steps}"

@@ -1,0 +1,71 @@
+"""Bilinear sampling of images at real-valued pixel coordinates, and warping by disparity."""
+
+import jax
+import jax.numpy as jnp
+
+PADDINGS = ("border", "zeros")
+
+
+def sample(image: jax.Array, xy: jax.Array, *, padding: str = "border") -> jax.Array:
+  """Samples an image bilinearly, differentiably in both arguments.
+
+  Equal to torch's `grid_sample` with the same padding (whose coordinates are normalised; here
+  they are pixels: 0 is the centre of the first column or row).
+
+  Args:
+    image: float[B, H, W, C].
+    xy: float[B, h, w, 2], column and row of every sample.
+    padding: what lies outside: "border" repeats the edge (and has no gradient in xy there),
+      "zeros" is 0.
+
+  Returns:
+    float[B, h, w, C].
+
+  Raises:
+    ValueError: shapes that do not fit, or an unknown padding.
+  """
+  if image.ndim != 4 or xy.ndim != 4 or xy.shape[-1] != 2 or image.shape[0] != xy.shape[0]:
+    raise ValueError(f"expected [B, H, W, C] and [B, h, w, 2], got {image.shape} and {xy.shape}")
+  if padding not in PADDINGS:
+    raise ValueError(f"padding is {padding!r}, not one of {PADDINGS}")
+  b, rows, columns, c = image.shape
+  _, h, w, _ = xy.shape
+  x, y = xy[..., 0].reshape(b, h * w), xy[..., 1].reshape(b, h * w)
+  if padding == "border":
+    x, y = jnp.clip(x, 0, columns - 1), jnp.clip(y, 0, rows - 1)
+  left, top = jnp.floor(x), jnp.floor(y)
+  flat, total = image.reshape(b, rows * columns, c), 0.0
+  for row, weight_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+    for column, weight_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+      inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+      # Clipped before the conversion, so that no coordinate overflows an integer.
+      i = jnp.clip(row, 0, rows - 1).astype(jnp.int32)
+      j = jnp.clip(column, 0, columns - 1).astype(jnp.int32)
+      values = jnp.take_along_axis(flat, (i * columns + j)[..., None], axis=1)
+      total += jnp.where(inside, weight_y * weight_x, 0.0)[..., None] * values
+  return total.reshape(b, h, w, c)
+
+
+def warp_by_disparity(
+  right: jax.Array, disparity: jax.Array, *, padding: str = "border"
+) -> jax.Array:
+  """The left view made of the right image: left(x, y) = right(x - disparity(x, y), y).
+
+  Args:
+    right: float[B, H, W, C].
+    disparity: float[B, H, W] of the left view, pixels; f * baseline / depth where the partner
+      is to the right. A left partner has negative disparities.
+    padding: as in `sample`.
+
+  Returns:
+    float[B, H, W, C].
+
+  Raises:
+    ValueError: shapes that do not fit.
+  """
+  if right.ndim != 4 or disparity.shape != right.shape[:3]:
+    raise ValueError(f"expected [B, H, W, C] and [B, H, W], got {right.shape}, {disparity.shape}")
+  _, h, w, _ = right.shape
+  x = jnp.arange(w, dtype=disparity.dtype)[None, None, :] - disparity
+  y = jnp.broadcast_to(jnp.arange(h, dtype=disparity.dtype)[None, :, None], x.shape)
+  return sample(right, jnp.stack([x, y], axis=-1), padding=padding)

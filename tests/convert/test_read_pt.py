@@ -1,0 +1,53 @@
+"""The reader of PyTorch files."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bicross_jax import errors
+from bicross_jax.convert import read_pt
+
+
+class _NotWeights:
+  """What a checkpoint must not be able to run."""
+
+
+def test_reads_plain_and_wrapped_state_dicts(tmp_path):
+  torch = pytest.importorskip("torch")
+  state = {"a.weight": torch.arange(6.0).reshape(2, 3).bfloat16(), "a.n": torch.tensor(3)}
+  for i, content in enumerate((state, {"state_dict": state, "epoch": 4})):
+    path = tmp_path / f"{i}.pt"
+    torch.save(content, path)
+    got = read_pt.read_pt(path)
+    np.testing.assert_array_equal(got["a.weight"], np.arange(6.0, dtype=np.float32).reshape(2, 3))
+    assert got["a.weight"].dtype == np.float32 and got["a.n"] == 3
+
+
+def test_bad_files_are_told(tmp_path):
+  torch = pytest.importorskip("torch")
+  with pytest.raises(errors.BadFileError, match="no such file"):
+    read_pt.read_pt(tmp_path / "absent.pt")
+  for name, content in (("list", [1, 2]), ("mixed", {"a": 3}), ("empty", {})):
+    torch.save(content, tmp_path / name)
+    with pytest.raises(errors.BadFileError, match="dict of tensors"):
+      read_pt.read_pt(tmp_path / name)
+  torch.save({"a": _NotWeights()}, tmp_path / "code.pt")
+  (tmp_path / "noise.pt").write_bytes(b"no checkpoint at all")
+  for name in ("code.pt", "noise.pt"):
+    with pytest.raises(errors.BadFileError, match="cannot be read"):
+      read_pt.read_pt(tmp_path / name)
+
+
+def test_without_torch_the_error_says_how_to_get_it(tmp_path, monkeypatch):
+  path = tmp_path / "x.pt"
+  path.write_bytes(b"")
+  monkeypatch.setattr(read_pt.importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(errors.UserError, match="convert"):
+    read_pt.read_pt(path)
+
+
+def test_the_package_does_not_import_torch():
+  code = "import sys, bicross_jax.models, bicross_jax.convert; sys.exit('torch' in sys.modules)"
+  assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
