@@ -1,0 +1,217 @@
+"""Examples of the world: determinism, stereo geometry, keyframes, domains."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bicross_jax.sim import camera
+from bicross_jax.sim import domains
+from bicross_jax.sim import render
+from bicross_jax.sim import shapes
+from bicross_jax.sim import surface
+from bicross_jax.sim import world
+
+HEIGHT, WIDTH, SCENES, INSTANTS = 96, 160, 4, 17
+CLEAR = domains.DOMAINS["clear"]
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def _keys(n=SCENES):
+  return jnp.stack([jax.random.fold_in(jax.random.key(11), i) for i in range(n)])
+
+
+def _renderer(name, **options):
+  options = dict(height=HEIGHT, width=WIDTH) | options
+  return jax.jit(jax.vmap(functools.partial(
+      world.sample, domain=domains.DOMAINS[name], **options)))
+
+
+@pytest.fixture(scope="module")
+def finely():
+  """Clear scenes rendered at all of 17 instants: (renderer, samples as numpy arrays)."""
+  render_all = _renderer("clear", keyframes=INSTANTS)
+  return render_all, jax.device_get(render_all(_keys()))
+
+
+def _in_range(samples, domain):
+  k = samples.radiance.shape[1]
+  shape = (len(samples.rgb), HEIGHT, WIDTH)
+  assert samples.radiance.shape == (shape[0], k, HEIGHT, WIDTH, 3)
+  assert samples.rgb.shape == samples.rgb_right.shape == (*shape, 3)
+  assert samples.depth.shape == samples.label.shape == shape
+  assert samples.radiance.dtype == samples.depth.dtype == np.float32
+  assert samples.rgb.dtype == samples.rgb_right.dtype == samples.label.dtype == np.uint8
+  assert np.isfinite(samples.radiance).all()
+  assert samples.radiance.min() >= 0 and samples.radiance.max() <= 1
+  assert np.isfinite(samples.depth).all()
+  known = samples.depth > 0
+  assert samples.depth.max() <= render.FAR_LIMIT and samples.depth[known].min() > 0.3
+  assert known.mean() > 0.6
+  assert set(np.unique(samples.label)) <= {0, 1, 2, 3, 4, 5, 255}
+  assert (samples.baseline > 0).all()
+  np.testing.assert_allclose(
+      samples.intrinsics[0],
+      [[domain.rig.focal * WIDTH, 0, 79.5], [0, domain.rig.focal * WIDTH, 47.5], [0, 0, 1]],
+      rtol=1e-6)
+
+
+def test_clear_scenes_are_in_range_and_differ(finely):
+  _, samples = finely
+  _in_range(samples, CLEAR)
+  assert {0, 1, 3} <= set(np.unique(samples.label))
+  for i in range(1, SCENES):
+    assert np.mean(samples.label[i] != samples.label[0]) > 0.03
+  log = np.log(np.where(samples.depth > 0, samples.depth, render.FAR_LIMIT))
+  assert np.mean(np.std(log, 0)) > 0.15  # the per-pixel median depth is no answer
+
+
+def test_same_key_same_example(finely):
+  render_all, samples = finely
+  again = jax.device_get(render_all(_keys()))
+  for a, b in zip(samples, again):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_middle_keyframe_is_the_picture(finely):
+  """The RGB frame is the middle instant: without noise it would be its sRGB encoding."""
+  _, samples = finely
+  light = samples.radiance[:, INSTANTS // 2]
+  encoded = np.where(light <= 0.0031308, 12.92 * light,
+                     1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+  assert np.abs(samples.rgb / 255 - encoded).mean() < 0.01
+
+
+@pytest.mark.parametrize("keyframes, mean, rare", [(3, 8e-4, 0.12), (5, 4e-4, 0.08)])
+def test_keyframes_interpolate_well(finely, keyframes, mean, rare):
+  """Piecewise linear light through K keyframes against rendering every eighth step.
+
+  With K = 3 the mean error is some 4e-4 of full well. One spike more or less in a window of 128
+  steps stands for 0.013 of full well.
+  """
+  _, samples = finely
+  light = samples.radiance @ _LUMINANCE
+  stride = (INSTANTS - 1) // (keyframes - 1)
+  position = np.arange(INSTANTS) / stride
+  first = np.minimum(position.astype(int), keyframes - 2)
+  weight = (position - first)[:, None, None]
+  kept = light[:, ::stride]
+  error = np.abs((1 - weight) * kept[:, first] + weight * kept[:, first + 1] - light)
+  assert error.mean() < mean
+  assert np.quantile(error, 0.999) < rare
+  motion = np.abs(light[:, -1] - light[:, 0]).mean()
+  assert motion > 1e-3 and error.mean() < 0.2 * motion
+
+
+def test_disparity_is_focal_times_baseline_over_depth():
+  """A point seen on the left lies, on the right, f B / Z further left, or is hidden there.
+
+  Rays of the right camera through exactly those (fractional) places must meet the same depth.
+  """
+  @jax.jit
+  def trace(key, u, v):
+    scene, motion = world.draw(key, CLEAR)
+    matrix = camera.intrinsics(CLEAR.rig, HEIGHT, WIDTH)
+    left = camera.pose(motion, 0.0)
+    right = camera.beside(left, CLEAR.rig.baseline)
+
+    def depth(pose, u):
+      a, b = (u - matrix[0, 2]) / matrix[0, 0], (v - matrix[1, 2]) / matrix[1, 1]
+      d = pose.forward + pose.right * a + pose.down * b
+      return surface.intersect(scene, pose.position, d)[0]
+
+    z = depth(left, u)
+    disparity = matrix[0, 0] * CLEAR.rig.baseline / z
+    return z, depth(right, u - disparity), disparity
+
+  rng = np.random.default_rng(0)
+  u, v = rng.uniform(40, WIDTH - 1, 2000), rng.uniform(0, HEIGHT - 1, 2000)
+  for key in _keys():
+    left, right, disparity = (
+        np.asarray(x) for x in trace(key, jnp.float32(u), jnp.float32(v)))
+    near = left < render.FAR_LIMIT
+    off = 0.6 * WIDTH * 0.54 / right - disparity  # in pixels of disparity
+    same = np.abs(off) < 0.1
+    assert same[near].mean() > 0.9
+    assert (off[near & ~same] > 0).all()  # the others are hidden by something nearer
+    assert left[near].max() < shapes.FAR
+
+
+def _warp(right, disparity):
+  """right at (u - disparity, v), bilinear: float[H, W, 3]; and where that is inside the image."""
+  x = np.arange(WIDTH) - disparity
+  inside = (x >= 0) & (x <= WIDTH - 1)
+  x = np.clip(x, 0, WIDTH - 1)
+  i = np.minimum(x.astype(int), WIDTH - 2)
+  w = (x - i)[..., None]
+  rows = np.arange(HEIGHT)[:, None]
+  return (1 - w) * right[rows, i] + w * right[rows, i + 1], inside
+
+
+def test_warping_by_disparity_matches_the_pictures_best(finely):
+  """Over all scenes the photometric difference is least within 0.1 px of f B / Z."""
+  _, samples = finely
+  offsets = np.linspace(-1, 1, 21)
+  cost, plain = np.zeros(len(offsets)), 0.0
+  for left, right, depth in zip(samples.rgb / 255, samples.rgb_right / 255, samples.depth):
+    known = depth > 0
+    disparity = np.where(known, 0.6 * WIDTH * 0.54 / np.where(known, depth, 1), 0)
+    edge = np.abs(np.diff(disparity, axis=1, prepend=disparity[:, :1])) > 0.5
+    use = known & ~edge & (disparity > 1)
+    for i, offset in enumerate(offsets):
+      warped, inside = _warp(right, disparity + offset)
+      cost[i] += np.abs(warped - left).mean(-1)[use & inside].mean() / SCENES
+    _, inside = _warp(right, disparity)
+    plain += np.abs(right - left).mean(-1)[use & inside].mean() / SCENES
+  best = int(np.argmin(cost))
+  a, b, c = cost[best - 1:best + 2]
+  vertex = offsets[best] + 0.1 * 0.5 * (a - c) / (a - 2 * b + c)
+  assert abs(vertex) < 0.1
+  assert cost[10] < 0.5 * plain
+
+
+def test_an_even_number_of_keyframes_is_refused():
+  with pytest.raises(ValueError, match="odd"):
+    world.sample(jax.random.key(0), CLEAR, height=8, width=8, keyframes=4)
+
+
+def test_domains_are_named_and_fixed_numbers():
+  assert {"clear", "foggy", "rainy", "night", "other_town"} <= set(domains.DOMAINS)
+  assert all(name == domain.name for name, domain in domains.DOMAINS.items())
+  assert len({hash(domain) for domain in domains.DOMAINS.values()}) == len(domains.DOMAINS)
+
+
+@pytest.mark.slow
+def test_domains_differ_as_their_names_say(finely):
+  _, clear = finely
+  seen = {"clear": clear}
+  for name in domains.DOMAINS:
+    if name != "clear":
+      seen[name] = jax.device_get(_renderer(name, keyframes=1)(_keys()))
+      _in_range(seen[name], domains.DOMAINS[name])
+
+  def light(name):
+    x = seen[name].radiance
+    return x[:, x.shape[1] // 2] @ _LUMINANCE
+
+  def contrast(name, near, far):
+    """Spread of light among surfaces at a range of depths."""
+    depth = seen[name].depth
+    return light(name)[(depth > near) & (depth < far)].std()
+
+  assert light("night").mean() < 0.3 * light("clear").mean()
+  assert light("rooms_dim").mean() < 0.5 * light("rooms").mean()
+  fading = {name: contrast(name, 40, 90) / contrast(name, 3, 12) for name in ("clear", "foggy")}
+  assert fading["foggy"] < 0.5 * fading["clear"]
+
+  def colourfulness(name):
+    rgb = seen[name].rgb.astype(np.float32)
+    return (rgb.max(-1) - rgb.min(-1)).mean()
+
+  assert colourfulness("rainy") < 0.8 * colourfulness("clear")
+  np.testing.assert_allclose(seen["rainy"].depth, seen["clear"].depth, rtol=1e-5)  # same places
+  assert np.mean(seen["other_town"].depth != seen["clear"].depth) > 0.5
+  rooms = seen["rooms"].depth
+  assert (rooms > 0).all() and rooms.max() < 12
