@@ -161,10 +161,10 @@ def _base() -> ml_collections.ConfigDict:
           clip_norm=1.0,
       ),
       train=dict(
-          steps="1000",
+          steps="450",
           log_every="50",
-          validate_every="500",
-          checkpoint_every="500",
+          validate_every="150",
+          checkpoint_every="450",
       ),
       eval=dict(min_depth=1e-3, max_depth=80.0, crop="none"),
   ))

@@ -1,8 +1,8 @@
 """A pinhole camera that moves, and the rays of its pixels.
 
 Pixel (row v, column u) has its centre at whole (u, v), as in OpenCV and KITTI; the camera's axes
-are x right, y down, z forward. Rays are scaled to 1 along the optical axis, so that a ray's parameter
-is the z-depth.
+are x right, y down, z forward. Rays are scaled to 1 along the optical axis, so that a ray's
+parameter is the z-depth.
 """
 
 from typing import NamedTuple

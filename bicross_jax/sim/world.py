@@ -66,8 +66,9 @@ def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: i
            steps: int = 128) -> Sample:
   """Draws a scene and renders it.
 
-  A function of the key alone; jit it with everything else static, vmap it over keys. Three
-  keyframes are enough: see `tests/sim/test_world.py` for the error of interpolation.
+  A function of the key alone; jit it with everything else static, map it over keys (on a CPU one
+  after the other, which keeps to the caches). Three keyframes are enough: their interpolation
+  errs by some 4e-4 of full well on average, a thirtieth of what one spike in 128 steps stands for.
 
   Args:
     key: PRNG key of the example.
