@@ -13,6 +13,7 @@ from bicross_jax import stages
 from bicross_jax import trained
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
+from bicross_jax.train import runs
 
 COLUMNS = ("abs_rel", "rmse", "d1")
 
@@ -38,7 +39,7 @@ def run(
   system = next(iter(table.rows.values())).config.system
   folder = pathlib.Path(output or pathlib.Path(root) / system / "tables" / table.name)
   scores = {
-      label: [_test(row, seed, part, root, folder / _slug(label)) for seed in seeds]
+      label: [test(row, seed, part, root) for seed in seeds]
       for label, row in table.rows.items()
   }
   cells, comparisons = {}, {}
@@ -65,20 +66,23 @@ def run(
   return result
 
 
-def _test(row, seed, part, root, folder):
-  """Per-image rows of one training, from disk where they are there."""
-  workdir = folder / f"s{seed}"
-  where = workdir / ("-".join([part, *map(_slug, row.test)]) or part)
+def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[dict]:
+  """Metrics of each image for one row and one seed; trained and tested only where that is new.
+
+  The run lies in a folder that its config's hash names, so rows that differ in the test alone
+  share it.
+  """
+  config = copy.deepcopy(row.config)
+  config.seed = seed  # parents follow
+  workdir = pathlib.Path(root) / config.system / "tables" / "runs" / runs.config_hash(config)
+  where = workdir / "-".join([part, *map(_slug, row.test)])
   if not (where / "images.json").is_file():
-    config = copy.deepcopy(row.config)
-    config.seed = seed  # parents follow
     stages.run(config, workdir=workdir, root=root)
     model = trained.load(workdir)
-    config = stages.evaluation_config(model.config, None, row.test)
-    report, _ = stages.evaluate(model, config, part)
+    report, _ = stages.evaluate(
+        model, stages.evaluation_config(model.config, None, row.test), part)
     reports.save(where, report)
-  rows = json.loads((where / "images.json").read_text())
-  return [r for r in rows if r["pixels"]]
+  return [r for r in json.loads((where / "images.json").read_text()) if r["pixels"]]
 
 
 def _slug(label):
