@@ -60,6 +60,7 @@ def run(
   if comparisons:
     text += ["", reports.table(
         comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
+  folder.mkdir(parents=True, exist_ok=True)
   reports.write_json(folder / "table.json", result)
   (folder / "table.md").write_text("\n".join(text) + "\n")
   print("\n".join(text), f"\n\nwritten: {folder / 'table.md'}, {folder / 'table.json'}")
