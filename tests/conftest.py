@@ -4,6 +4,9 @@ import importlib.util
 import os
 import pathlib
 
+# Tests compile much and compute little; set before JAX is imported, and for child processes too.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import jax
 import pytest
 

@@ -1,6 +1,7 @@
 """Networks only: linen modules without losses, files or config objects.
 
 `create(name, **options)` makes any of them; the options are the attributes of its class.
+`init(module, key, shape)` makes its variables, much faster than `module.init`.
 """
 
 import dataclasses
@@ -10,6 +11,9 @@ import flax.linen as nn
 
 from bicross_jax import errors
 from bicross_jax.models import dpt, projection
+from bicross_jax.models.initialise import init
+
+__all__ = ["MODELS", "create", "init"]
 
 MODELS = {
   "dpt": dpt.DPT,

@@ -6,7 +6,6 @@ always computed in float32 and returns `dtype`. A formulation that differs from 
 on CPUs, mainly in the gradient.
 """
 
-from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -31,7 +30,6 @@ class Conv(nn.Module):
     bias: whether a bias is added.
     standardize: None, or the eps of weight standardisation (Qiao et al. 2019): each output
       channel's kernel is brought to mean 0 and variance 1 over its window and input channels.
-    kernel_init: initialiser of the kernel.
     dtype: compute type.
   """
 
@@ -41,13 +39,13 @@ class Conv(nn.Module):
   same: bool = False
   bias: bool = True
   standardize: float | None = None
-  kernel_init: Callable = nn.initializers.lecun_normal()
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     k, c = self.kernel, x.shape[-1]
-    weight = self.param("kernel", self.kernel_init, (k, k, c, self.features), jnp.float32)
+    shape = (k, k, c, self.features)
+    weight = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
     if self.standardize is not None:
       mean = weight.mean((0, 1, 2), keepdims=True)
       variance = ((weight - mean) ** 2).mean((0, 1, 2), keepdims=True)
@@ -70,8 +68,8 @@ class Conv(nn.Module):
 def max_pool(x: jax.Array) -> jax.Array:
   """3x3 stride-2 max pool padded as "SAME", [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
 
-  The maximum of shifted rows, then of shifted columns. Where k neighbours are equal maxima they
-  share the gradient, which behind a ReLU happens at zeros only.
+  The maximum of shifted rows, then of shifted columns. Equal maxima share the gradient, which
+  behind a ReLU matters nowhere: they are zeros.
   """
   for axis in (1, 2):
     size = -(-x.shape[axis] // 2)

@@ -15,9 +15,7 @@ import jax.numpy as jnp
 
 from bicross_jax.models import layers
 
-_conv = functools.partial(
-  layers.Conv, same=True, bias=False, standardize=1e-8, kernel_init=nn.initializers.he_normal()
-)
+_conv = functools.partial(layers.Conv, same=True, bias=False, standardize=1e-8)
 
 
 class Stem(nn.Module):

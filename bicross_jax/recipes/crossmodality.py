@@ -47,7 +47,7 @@ def create(config) -> train_state.Recipe:
     features = jax.eval_shape(
         teacher.apply, rgb, jnp.zeros((2, *size, 3))).features["layer_4"]
     heads = [
-        projection.init(jax.random.fold_in(key, i), jnp.zeros(features.shape)) for i in (1, 2)]
+        models.init(projection, jax.random.fold_in(key, i), features.shape) for i in (1, 2)]
     params = {
         "student": params,
         "projection_rgb": heads[0]["params"],

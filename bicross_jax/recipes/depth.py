@@ -36,10 +36,9 @@ def network(config):
 
 
 def initialise(config, module, key):
-  """Random variables of a network of `config`; compiled without optimisation, to run once."""
-  x = jnp.zeros((1, config.input.height, config.input.width, channels(config)))
-  options = {"xla_backend_optimization_level": 0}
-  return jax.jit(lambda k: module.init(k, x), compiler_options=options)(key)
+  """Random variables of a network of `config`."""
+  shape = (1, config.input.height, config.input.width, channels(config))
+  return models.init(module, key, shape)
 
 
 def network_input(config, batch) -> jax.Array:

@@ -3,7 +3,6 @@
 import importlib.util
 import pathlib
 
-import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -26,15 +25,13 @@ def script(name):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-  """A working folder with the configs in it, and data of its own; compiled quickly, not well."""
+  """A working folder with the configs in it, and data of its own."""
   folder = tmp_path_factory.mktemp("scripts")
   (folder / "configs").symlink_to(ROOT / "configs")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("BICROSS_DATA", str(folder / "data"))
     patch.setenv("BICROSS_COMPILE_CACHE", "0")
-    jax.config.update("jax_disable_most_optimizations", True)
     yield folder
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

