@@ -166,10 +166,10 @@ def _base() -> ml_collections.ConfigDict:
           clip_norm=1.0,
       ),
       train=dict(
-          steps="450",
+          steps="400",
           log_every="50",
-          validate_every="150",
-          checkpoint_every="450",
+          validate_every="200",
+          checkpoint_every="400",
       ),
       eval=dict(min_depth=1e-3, max_depth=80.0, crop="none"),
   ))

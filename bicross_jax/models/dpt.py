@@ -64,7 +64,8 @@ VARIANTS = {
   ),
   "tiny": Variant(
     dim=128, depth=4, heads=4, taps=(1, 3), grid=(6, 10), widths=(64, 128, 128, 128),
-    features=32, head=(16, 16), late=True, stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
+    features=32, head=(16, 16), late=True,
+    stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
   ),
 }
 ACTIVATIONS = ("linear", "softplus")
@@ -154,8 +155,8 @@ class DPT(nn.Module):
     grid = (x.shape[1] // vit.PATCH, x.shape[2] // vit.PATCH)
     for tap in tokens:
       level = len(maps) + 1
-      reassemble = Reassemble(variant.widths[level - 1], level, grid, dtype, name=f"reassemble{level}")
-      maps.append(reassemble(tap))
+      width = variant.widths[level - 1]
+      maps.append(Reassemble(width, level, grid, dtype, name=f"reassemble{level}")(tap))
     features = {"layer_4": maps[3], "cls_token": cls_token}
     path = None
     for level in (4, 3, 2, 1):

@@ -31,7 +31,8 @@ def test_every_entry_is_used_or_dropped_by_name(state):
   x = jax.ShapeDtypeStruct((1, 32, 32, 128), np.float32)
   expected = jax.eval_shape(module.init, jax.random.key(0), x)
   assert jax.tree.structure(variables) == jax.tree.structure(expected)
-  dropped = [n for n in state if n.startswith(("pretrained.model.head.", "scratch.refinenet4.resConfUnit1."))]
+  unused = ("pretrained.model.head.", "scratch.refinenet4.resConfUnit1.")
+  dropped = [name for name in state if name.startswith(unused)]
   assert len(dropped) == 6
   assert len(jax.tree.leaves(variables)) + len(dropped) == len(state)
 

@@ -41,7 +41,8 @@ def test_two_devices_equal_one():
 
 def test_published_widths_and_refusal():
   head = models.create("projection_head")
-  variables = jax.eval_shape(head.init, jax.random.key(0), jax.ShapeDtypeStruct((2, 3, 4, 768), "f"))
+  x = jax.ShapeDtypeStruct((2, 3, 4, 768), jnp.float32)
+  variables = jax.eval_shape(head.init, jax.random.key(0), x)
   shapes = jax.tree.map(lambda a: a.shape, variables["params"])
   assert shapes["linear1"]["kernel"] == (768, 512) and shapes["linear2"]["kernel"] == (512, 256)
   with pytest.raises(ValueError, match="8, 16"):

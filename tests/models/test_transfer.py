@@ -28,7 +28,8 @@ def test_a_constant_rate_is_answered_like_grey(channels, bins):
   norm = {"scale": jnp.linspace(0.5, 2, 16), "bias": jnp.linspace(-1, 1, 16)}
   # Some outputs respond to colour only, almost: their mean over RGB is small.
   kernel = params["conv"]["kernel"] * jnp.linspace(0.2, 3, 16)[None, None, None]
-  kernel = kernel - 0.99 * kernel.mean(2, keepdims=True) * (jnp.arange(16) % 3 == 0)[None, None, None]
+  coloured = (jnp.arange(16) % 3 == 0)[None, None, None]
+  kernel = kernel - 0.99 * kernel.mean(2, keepdims=True) * coloured
   tree = transfer.inflate_stem(_tree(transfer.STEM, kernel), channels, bins)
   inflated = traverse_util.flatten_dict(tree, sep="/")[transfer.STEM]
   count = bins or channels
@@ -45,7 +46,7 @@ def test_a_stream_of_regular_spikes_is_near_its_rate():
   tree = transfer.inflate_stem(_tree(transfer.STEM, params["conv"]["kernel"]), 128)
   inflated = traverse_util.flatten_dict(tree, sep="/")[transfer.STEM]
   smooth = jax.image.resize(GREY[:, :8, :8], GREY.shape, "cubic") * 0.8
-  charge = (0.5 + smooth / 2) * jnp.arange(129.0)[None, None, None]  # integrate and fire, threshold 1
+  charge = (0.5 + smooth / 2) * jnp.arange(129.0)[None, None, None]  # fires at every integer
   spikes = jnp.where(jnp.diff(jnp.floor(charge), axis=-1) > 0, 1.0, -1.0)
   want = stem.apply({"params": params}, jnp.repeat(smooth, 3, axis=-1))
   got = stem.apply({"params": {**params, "conv": {"kernel": inflated}}}, spikes)

@@ -7,7 +7,9 @@ import pytest
 
 from bicross_jax.ops import resize
 
-SHAPES = [((6, 7), (12, 14)), ((5, 8), (9, 3)), ((9, 4), (4, 11)), ((1, 5), (3, 1)), ((4, 4), (4, 4))]
+SHAPES = [
+  ((6, 7), (12, 14)), ((5, 8), (9, 3)), ((9, 4), (4, 11)), ((1, 5), (3, 1)), ((4, 4), (4, 4))
+]
 MODES = {
   "nearest": (resize.nearest, {"mode": "nearest"}),
   "bilinear": (resize.bilinear, {"mode": "bilinear", "align_corners": False}),
@@ -31,7 +33,8 @@ def test_equals_torch_in_value_and_gradient(mode, old, new):
   (want * torch.tensor(w.transpose(0, 3, 1, 2))).sum().backward()
   got, pull = jax.vjp(lambda x: function(x, new), jnp.asarray(x))
   np.testing.assert_allclose(got, want.detach().numpy().transpose(0, 2, 3, 1), atol=3e-6)
-  np.testing.assert_allclose(pull(jnp.asarray(w))[0], t.grad.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+  gradient = t.grad.numpy().transpose(0, 2, 3, 1)
+  np.testing.assert_allclose(pull(jnp.asarray(w))[0], gradient, atol=1e-5)
 
 
 def test_nearest_takes_the_floor():

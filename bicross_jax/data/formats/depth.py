@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from bicross_jax import errors
 from bicross_jax.data.formats import image
 
 KITTI = 256.0  # KITTI and DrivingStereo
