@@ -87,7 +87,7 @@ def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
       uncertainty_filter=False,  # fine branch only where the teacher is sure and the student is not
   ))
   config.student_init = "rgb"  # "rgb": the teacher's weights, new stem; "inflate": stem too; "scratch"
-  if scenario == "synthetic":  # chosen on validation; the published weights belong to `scene`
+  if scenario == "synthetic":  # from single validation runs; `scene` has the published weights
     config.student_init = "inflate"
     config.distill.update(coarse=0.001, fine=0.1)
     config.optim.extra_lr = 1e-4
