@@ -77,6 +77,7 @@ class Run:
     options = tf.data.Options()
     options.threading.private_threadpool_size = THREADS
     options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False  # nothing to tune, and its thread can hold up the end for a minute
     self._running = [dataset.with_options(options).as_numpy_iterator()]  # the only reference
     weakref.finalize(self, self._running.clear)  # when collected, at the latest at exit
 
