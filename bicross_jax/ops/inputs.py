@@ -22,7 +22,7 @@ def rgb_input(rgb: jax.Array, shape: tuple[int, int]) -> jax.Array:
   return (x - 0.5) / 0.5
 
 
-def spike_input(packed: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def spike_input(packed: jax.Array, shape: tuple[int, int], bins: int = 0) -> jax.Array:
   """Network input of a spike stream: nearest resize (torch's), then -1/+1.
 
   The resize works on packed bytes: it moves pixels whole, so it commutes with unpacking.
@@ -30,21 +30,31 @@ def spike_input(packed: jax.Array, shape: tuple[int, int]) -> jax.Array:
   Args:
     packed: uint8[B, H, W, T/8], packed along time.
     shape: (h, w) of the network.
+    bins: 0, or a number of equal windows of time; each gives the mean of its steps.
 
   Returns:
-    float32[B, h, w, T].
+    float32[B, h, w, T], or float32[B, h, w, bins] in -1..1.
   """
   if packed.shape[1:3] != tuple(shape):
     packed = resize.nearest(packed, shape)
-  return spikes.unpack(packed)
+  if not bins:
+    return spikes.unpack(packed)
+  return spikes.bin_counts(packed, bins) * (bins / (4 * packed.shape[-1])) - 1
 
 
-def network_input(batch, modality: str, shape: tuple[int, int]) -> jax.Array:
-  """The input of `modality` ("rgb" or "spike") from a batch, at the network's (h, w)."""
+def network_input(batch, modality: str, shape: tuple[int, int], bins: int = 0) -> jax.Array:
+  """The input of `modality` from a batch, at the network's (h, w).
+
+  Args:
+    batch: has the field `modality`.
+    modality: "rgb" or "spike".
+    shape: (h, w).
+    bins: of a spike stream, see `spike_input`.
+  """
   if modality == "rgb":
     return rgb_input(batch["rgb"], shape)
   if modality == "spike":
-    return spike_input(batch["spike"], shape)
+    return spike_input(batch["spike"], shape, bins)
   raise ValueError(f"unknown modality {modality!r}; choose rgb or spike")
 
 

@@ -42,9 +42,12 @@ def initialise(config, module, key):
 
 
 def network_input(config, batch) -> jax.Array:
-  """float32[B, h, w, C]: the input of `config.input.modality` from a batch."""
+  """float32[B, h, w, C]: the input of `config.input.modality` from a batch.
+
+  A stem that sums steps into bins gets the bins, which packed bits give more quickly.
+  """
   size = (config.input.height, config.input.width)
-  return inputs.network_input(batch, config.input.modality, size)
+  return inputs.network_input(batch, config.input.modality, size, config.model.stem_bins)
 
 
 def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):

@@ -108,7 +108,8 @@ def test_keyframes_interpolate_well(finely, keyframes, mean, rare):
 def test_disparity_is_focal_times_baseline_over_depth():
   """A point seen on the left lies, on the right, f B / Z further left, or is hidden there.
 
-  Rays of the right camera through exactly those (fractional) places must meet the same depth.
+  Rays of the right camera through exactly those (fractional) places must meet the same depth. A
+  point on a silhouette may be missed by rounding; then a ray 0.01 px beside meets it.
   """
   @jax.jit
   def trace(key, u, v):
@@ -117,14 +118,15 @@ def test_disparity_is_focal_times_baseline_over_depth():
     left = camera.pose(motion, 0.0)
     right = camera.beside(left, CLEAR.rig.baseline)
 
-    def depth(pose, u):
+    def depth(pose, u, v):
       a, b = (u - matrix[0, 2]) / matrix[0, 0], (v - matrix[1, 2]) / matrix[1, 1]
       d = pose.forward + pose.right * a + pose.down * b
       return surface.intersect(scene, pose.position, d)[0]
 
-    z = depth(left, u)
+    z = depth(left, u, v)
     disparity = matrix[0, 0] * CLEAR.rig.baseline / z
-    return z, depth(right, u - disparity), disparity
+    places = ((0, 0), (0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01))
+    return z, jnp.stack([depth(right, u - disparity + x, v + y) for x, y in places]), disparity
 
   rng = np.random.default_rng(0)
   u, v = rng.uniform(40, WIDTH - 1, 2000), rng.uniform(0, HEIGHT - 1, 2000)
@@ -134,9 +136,9 @@ def test_disparity_is_focal_times_baseline_over_depth():
     near = left < render.FAR_LIMIT
     off = 0.6 * WIDTH * 0.54 / right - disparity  # in pixels of disparity
     same = np.abs(off) < 0.1
-    assert same[near].mean() > 0.9
-    # The others are hidden by something nearer, but for rays that just miss a silhouette.
-    assert (off[near & ~same] <= 0).sum() <= 0.002 * len(u)
+    assert same[0, near].mean() > 0.9
+    hidden = off[0] > 0  # by something nearer
+    assert (same.any(0) | hidden)[near].all()
     assert left[near].max() < shapes.FAR
 
 
