@@ -36,9 +36,9 @@ def open(config: ml_collections.ConfigDict) -> "Data":  # pylint: disable=redefi
 
   Args:
     config: the `data` section: `name` ("spike_world" or "kitti"), `data_dir`, `height`, `width`,
-      `steps`, `batch_size` (of the global batch); the training examples in use, `limit` (the
-      first so many, 0 = all) and `labelled` (how many of them keep their depth, 0 = all; the
-      others have depth 0 throughout); `oversample_labelled` (half of each batch is labelled).
+      `steps`, `batch_size` (of the global batch); the training examples in use, `limit` (how
+      many, 0 = all) and `labelled` (how many of them keep their depth, 0 = all; the others have
+      depth 0 throughout; `pipeline_order.chosen_rows` draws both); `oversample_labelled` (half of each batch is labelled).
       For spike_world `domain` and the sizes `train`, `validation`, `test`; `data_dir` is where
       the set is kept. For kitti `domain` is the split ("eigen", "eigen_benchmark", or "listed"
       with `parts`) and `allow_missing` says whether frames that lack files are left out;
@@ -99,14 +99,14 @@ class Data:
     if not 0 <= config.labelled <= limit:
       raise errors.UserError(
           f"config.data.labelled={config.labelled}, but {limit} training examples are in use")
-    self.labelled = pipeline_order.labelled_rows(size, limit, config.labelled)[:limit]
+    self._used, self.labelled = pipeline_order.chosen_rows(size, limit, config.labelled)
     self.sizes = {**self._records.sizes, "train": limit}
 
   def depths(self, part: str = "train") -> Iterator[np.ndarray]:
     """Depth maps of the view, float32[height, width]; of the training part the labelled ones."""
     _check_part(part, self.sizes)
-    chosen = self.labelled if part == "train" else np.ones(self.sizes[part], bool)
-    indices = tf.data.Dataset.from_tensor_slices(np.flatnonzero(chosen))
+    chosen = self._used[self.labelled] if part == "train" else np.arange(self.sizes[part])
+    indices = tf.data.Dataset.from_tensor_slices(chosen)
     depths = pipeline_records.parallel(
         indices, lambda index: self._records.read(part, index)["depth"])
     return pipeline_records.Run(depths.prefetch(8))
@@ -144,7 +144,8 @@ class Data:
       return pipeline_order.TrainingOrder(
           self.labelled, size, seed, self._config.get("oversample_labelled", False))
 
-    return Batches(self._records, self.sizes, self.labelled, batch_spec, order, share)
+    return Batches(
+        self._records, self.sizes, self._used, self.labelled, batch_spec, order, share)
 
   def _check(self, batch_spec: Spec) -> None:
     found = self._records.fields()
@@ -170,6 +171,7 @@ class Batches:
       self,
       records: pipeline_records.Records,
       sizes: Mapping[str, int],
+      used: np.ndarray,
       labelled: np.ndarray,
       batch_spec: Spec,
       order: Callable[[], pipeline_order.TrainingOrder],
@@ -178,7 +180,7 @@ class Batches:
     self.batch_spec = dict(batch_spec)
     self.sizes = dict(sizes)
     self._records = records
-    self._labelled = labelled
+    self._used, self._labelled = used, labelled
     self._order = order
     self._share = share  # the rows of the global batch that are this host's
     self._rows = share.stop - share.start
@@ -194,20 +196,20 @@ class Batches:
       errors.UserError: there are fewer examples than rows in the global batch.
     """
     order = self._order()
-    labelled = tf.constant(self._labelled)
+    used, labelled = tf.constant(self._used), tf.constant(self._labelled)
 
     def rows(step):
       return order.rows(step)[self._share]
 
-    def example(index):
-      fields = self._records.read("train", index)
-      fields["depth"] = tf.where(labelled[index], fields["depth"], 0.0)
+    def example(position):
+      fields = self._records.read("train", used[position])
+      fields["depth"] = tf.where(labelled[position], fields["depth"], 0.0)
       return {name: fields[name] for name in self.batch_spec}
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    indices = steps.flat_map(lambda step: tf.data.Dataset.from_tensor_slices(
+    positions = steps.flat_map(lambda step: tf.data.Dataset.from_tensor_slices(
         tf.ensure_shape(tf.numpy_function(rows, [step], tf.int64), [self._rows])))
-    batches = pipeline_records.parallel(indices, example).batch(self._rows, drop_remainder=True)
+    batches = pipeline_records.parallel(positions, example).batch(self._rows, drop_remainder=True)
     return pipeline_records.Run(batches.prefetch(2))
 
   def evaluation(self, part: str) -> Iterator[tuple[Batch, list[Truth]]]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from bicross_jax import errors
 
-_LABELLED = 0x6C6162  # the draw of labelled examples, the same for every training seed
+_CHOICE = 0x6C6162  # of the examples in use and of the labelled ones, for every training seed
 
 
 def permutation(size: int, *words: int) -> np.ndarray:
@@ -16,21 +16,24 @@ def permutation(size: int, *words: int) -> np.ndarray:
   return np.argsort(raw, kind="stable")
 
 
-def labelled_rows(size: int, limit: int, count: int) -> np.ndarray:
-  """bool[size]: which of `size` training examples keep their depth.
+def chosen_rows(size: int, limit: int, labelled: int) -> tuple[np.ndarray, np.ndarray]:
+  """Which of `size` training examples are in use, and which of those keep their depth.
 
-  The choice does not depend on a training seed, and a smaller one is part of a larger one.
+  Both are the first so many of one permutation, which does not depend on a training seed: a
+  smaller choice is part of a larger one, and 100 labelled examples of 500 are the very ones that
+  a limit of 100 leaves.
 
   Args:
     size: number of examples of the set.
-    limit: only the first so many are used.
-    count: how many of those are labelled; 0 = all.
+    limit: how many are used; 0 = all.
+    labelled: how many of those are labelled; 0 = all.
+
+  Returns:
+    (int64[n] their indices in ascending order, bool[n] whether each is labelled).
   """
-  chosen = permutation(size, _LABELLED)
-  chosen = chosen[chosen < limit]
-  flags = np.zeros(size, bool)
-  flags[chosen[:count or limit]] = True
-  return flags
+  order = permutation(size, _CHOICE)[:limit or size]
+  used = np.sort(order)
+  return used, np.isin(used, order[:labelled or len(order)])
 
 
 class TrainingOrder:
@@ -39,7 +42,7 @@ class TrainingOrder:
   Every epoch is a new permutation; what is left over at its end (less than a batch) is dropped.
 
   Args:
-    labelled: bool[limit], which of the examples in use have a label.
+    labelled: bool[n], which of the examples in use have a label.
     batch_size: rows of the global batch.
     seed: of the order.
     oversample_labelled: half of every batch comes from the labelled examples (which then have
@@ -65,7 +68,7 @@ class TrainingOrder:
     self._seed = seed
 
   def rows(self, step: int) -> np.ndarray:
-    """int64[batch_size]: indices of the examples of a step (labelled ones on odd rows)."""
+    """int64[batch_size]: positions among the examples in use (labelled ones on odd rows)."""
     out = np.empty(self._batch_size, np.int64)
     for number, (members, count, _) in enumerate(self._groups):
       epoch, position = divmod(int(step), len(members) // count)

@@ -120,12 +120,15 @@ def test_only_some_training_examples_keep_their_depth(batches, opened):
     batches(labelled=25)
 
 
-def test_limit_uses_the_first_examples_only(batches, opened):
+def test_limit_uses_the_examples_that_would_be_labelled(batches, opened):
   full = _by_content(batches())
   data = batches(limit=8)
   assert data.sizes["train"] == 8
   seen = {full[row.tobytes()] for batch in _take(data, 4) for row in batch["rgb"]}
-  assert seen == set(range(8))
+  with_depth = {
+      full[row.tobytes()] for batch in _take(batches(labelled=8), 6)
+      for row, depth in zip(batch["rgb"], batch["depth"]) if depth.any()}
+  assert len(seen) == 8 and seen == with_depth
   assert sum(1 for _ in opened(limit=8).depths()) == 8
 
 

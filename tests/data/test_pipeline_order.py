@@ -22,13 +22,18 @@ def test_permutations_are_uniform():
   assert np.all(np.abs(first - 500) < 5 * np.sqrt(2000 * 0.25 * 0.75))
 
 
-def test_labelled_rows_are_nested_and_within_the_limit():
-  few = pipeline_order.labelled_rows(500, 300, 100)
-  more = pipeline_order.labelled_rows(500, 300, 200)
-  assert few.sum() == 100 and more.sum() == 200
-  assert not few[300:].any() and not more[300:].any()
-  assert np.all(more[few])
-  assert pipeline_order.labelled_rows(500, 300, 0).sum() == 300
+def test_choices_are_nested_and_labels_are_those_of_a_limit():
+  used, labelled = pipeline_order.chosen_rows(500, 300, 100)
+  more, _ = pipeline_order.chosen_rows(500, 400, 0)
+  few, all_labelled = pipeline_order.chosen_rows(500, 100, 0)
+  assert len(used) == len(labelled) == 300 and np.all(np.diff(used) > 0)
+  assert set(used) < set(more) and all_labelled.all()
+  assert used[labelled].tolist() == few.tolist()
+
+
+def test_without_a_limit_all_examples_are_used():
+  used, labelled = pipeline_order.chosen_rows(7, 0, 0)
+  assert used.tolist() == list(range(7)) and labelled.all()
 
 
 def test_an_epoch_shows_every_example_once_and_epochs_differ():
