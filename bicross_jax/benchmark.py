@@ -46,7 +46,7 @@ class _Case:
     self.state = state
     self.step, self.compile_train = _timed(
         lambda: devices.pmap_step(recipe.train_step).lower(state, self.batch, self.key).compile())
-    self.one = jax.device_put({name: batch[name] for name in batch})
+    self.one = jax.device_put(batch.get("source", batch))
     self.variables = jax.device_put(self.variables)
     self.predict, self.compile_predict = _timed(
         lambda: jax.jit(recipe.predict).lower(self.variables, self.one).compile())
@@ -88,8 +88,16 @@ def measure(
   }
 
 
-def random_batch(rng, spec, rows: int) -> dict[str, np.ndarray]:
-  """A batch of random numbers: uint8 fields uniform, float fields (depth) 2 to 50."""
+def random_batch(rng, spec, rows: int) -> dict[str, Any]:
+  """A batch of random numbers: uint8 fields uniform, float fields (depth) 2 to 50.
+
+  Args:
+    rng: NumPy's.
+    spec: a recipe's batch_spec, of one stream or of several.
+    rows: of each stream.
+  """
+  if not hasattr(next(iter(spec.values())), "dtype"):
+    return {stream: random_batch(rng, fields, rows) for stream, fields in spec.items()}
   return {
       name: rng.integers(0, 256, (rows, *s.shape), np.uint8) if s.dtype == np.uint8
       else rng.uniform(2, 50, (rows, *s.shape)).astype(s.dtype)

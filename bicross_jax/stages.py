@@ -16,8 +16,11 @@ from bicross_jax.evaluation import run as evaluation
 from bicross_jax.recipes import depth as depth_recipe
 from bicross_jax.train import devices
 from bicross_jax.train import loop
+from bicross_jax.train import processes
 from bicross_jax.train import runs
 from bicross_jax.train.state import Initial
+
+_TARGET_ORDER = 1 << 32  # keeps the order of the target's examples apart from that of the source's
 
 
 def default_workdir(config, root="runs") -> pathlib.Path:
@@ -35,7 +38,8 @@ def run(config, workdir=None, root="runs") -> dict:
 
   Args:
     config: from a file in configs/; `config.parent`, if any, is the stage it starts from and
-      `config.init_from` a checkpoint to take instead.
+      `config.init_from` a checkpoint to take instead. `config.distributed`, if any, says which
+      of several processes this is (`train.processes.start`).
     workdir: folder of the run; by default `default_workdir(config, root)`.
     root: folder that holds all runs; parents are found and trained there.
 
@@ -45,23 +49,35 @@ def run(config, workdir=None, root="runs") -> dict:
   Raises:
     errors.UserError: bad config, data that is not there, or a folder with another run in it.
   """
+  processes.start(config.get("distributed"))
   devices.enable_compile_cache()
   began = time.perf_counter()
   data = pipeline.open(config.data)
   opened = time.perf_counter() - began
   if opened > 1:
-    print(f"data: {opened:.1f} s ({data.folder})", flush=True)
+    processes.say(f"data: {opened:.1f} s ({data.folder})")
   initial = _initial(config, root)
   config = grammar.resolve_durations(config, data.sizes["train"])
   recipe = recipes.create(config)
-  batches = data.batches(recipe.batch_spec(), seed=config.seed)
+  batches, judged = _batches(config, data, recipe.batch_spec())
   rules = protocol(config)
 
   def validate(predict):
-    return evaluation.evaluate(predict, batches.evaluation("validation"), rules).summary
+    return evaluation.evaluate(predict, judged.evaluation("validation"), rules).summary
 
   return loop.run(
       config, recipe, batches, validate, workdir or default_workdir(config, root), initial)
+
+
+def _batches(config, data, spec):
+  """(what to train on, what to validate on); a target's labels serve only under `oracle`."""
+  if "target" not in config:
+    batches = data.batches(spec, seed=config.seed)
+    return batches, batches
+  source = data.batches(spec["source"], seed=config.seed)
+  target = pipeline.open(config.target).batches(spec["target"], seed=config.seed + _TARGET_ORDER)
+  streams = pipeline.Streams({"source": source, "target": target})
+  return streams, target if config.oracle else source
 
 
 def _initial(config, root) -> Initial | None:
@@ -69,21 +85,22 @@ def _initial(config, root) -> Initial | None:
   if "parent" not in config:
     return None
   if config.init_from:
-    print(f"{config.stage} starts from {config.init_from}", flush=True)
+    processes.say(f"{config.stage} starts from {config.init_from}")
     start = trained.load(config.init_from)
   else:
-    folder, done = _parent_folder(config.parent, root)
+    folder, done = processes.by_first(lambda: _parent_folder(config.parent, root))
     if done:
-      print(f"{config.stage} starts from {folder}", flush=True)
+      processes.say(f"{config.stage} starts from {folder}")
     else:
-      print(f"{config.stage} starts from stage {config.parent.stage}, which is not trained yet: "
-            f"training it first, in {folder}", flush=True)
+      processes.say(
+          f"{config.stage} starts from stage {config.parent.stage}, which is not trained yet: "
+          f"training it first, in {folder}")
       run(config.parent, folder, root)
     start = trained.load(folder)
   return Initial(init_from=start.variables, teacher=start.variables)
 
 
-def _parent_folder(parent, root) -> tuple[pathlib.Path, bool]:
+def _parent_folder(parent, root) -> tuple[str, bool]:
   """The folder of the parent's run, and whether that run is finished.
 
   It is the parent's default folder, unless that holds a run of another config; then one beside
@@ -95,11 +112,13 @@ def _parent_folder(parent, root) -> tuple[pathlib.Path, bool]:
   if (folder / runs.CONFIG).is_file() and runs.differences(
       runs.read_json(folder / runs.CONFIG), config):
     folder = folder.with_name(f"{folder.name}-{runs.config_hash(config)[:8]}")
-  return folder, runs.finished(folder) is not None
+  return str(folder), runs.finished(folder) is not None
 
 
 def evaluation_config(trained_config, other=None, overrides: Sequence[str] = ()):
   """The config of a trained network with other data and another protocol.
+
+  A network that was adapted to a target is tested there unless told otherwise.
 
   Args:
     trained_config: of the checkpoint.
@@ -107,6 +126,8 @@ def evaluation_config(trained_config, other=None, overrides: Sequence[str] = ())
     overrides: "data.key=value" and "eval.key=value" texts.
   """
   config = ml_collections.ConfigDict(trained_config.to_dict())
+  if "target" in config:
+    config.data = config.target
   if other is not None:
     config.data, config.eval = other.data, other.eval
   for item in overrides:
@@ -128,8 +149,7 @@ def evaluate(model: trained.Trained, config, part: str) -> tuple[evaluation.Repo
   """
   devices.enable_compile_cache()
   rules = protocol(config)
-  modality = config.input.modality
-  spec = {modality: recipes.create(config).batch_spec()[modality]}
+  spec = depth_recipe.field_spec(config, (config.input.modality,))
   batches = pipeline.open(config.data).batches(spec, seed=0)
   report = evaluation.evaluate(model.predict, batches.evaluation(part), rules)
   fitted = baseline.fit(pipeline.open(model.config.data).depths("train"), rules)

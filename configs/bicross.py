@@ -6,9 +6,12 @@
 Stages
   pretrain        depth and uncertainty from source RGB (or spikes: input.modality=spike)
   crossmodality   CFKD: a spike network learns from labels and from the frozen RGB network
+  crossdomain     SCTS: that network moves to a domain without labels (`target`): pseudo labels of an
+                  EMA teacher where it is sure, adversarial alignment, source supervision
 
 Scenarios
-  synthetic       the procedural world, domain `clear`: no data needed, minutes on a CPU
+  synthetic       the procedural world, domain `clear` (crossdomain: clear -> foggy; any other pair by
+                  data.domain=NAME,target.domain=NAME): no data needed, minutes on a CPU
   scene           KITTI (Eigen split) in BiCross's layout, DPT-hybrid at 384x384, published settings
 
 The specification and the published numbers are those of Zhang et al., "BiCross" (repository
@@ -19,14 +22,16 @@ import ml_collections
 
 from bicross_jax import config as grammar
 
-STAGES = ("crossmodality", "pretrain")
+STAGES = ("crossmodality", "pretrain", "crossdomain")
 SCENARIOS = ("synthetic", "scene")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """The config of `stage[,scenario][,key=value...]`; crossmodality on synthetic by default."""
   stage, scenario, overrides = grammar.split_arg(arg, STAGES, SCENARIOS)
-  config = {"pretrain": _pretrain, "crossmodality": _crossmodality}[stage](scenario)
+  make = {"pretrain": _pretrain, "crossmodality": _crossmodality, "crossdomain": _crossdomain}
+  config = make[stage](scenario)
+  config.distributed = _distributed()
   for item in overrides:
     grammar.override(config, item)
   return config
@@ -94,15 +99,53 @@ def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
   if scenario == "scene":
     config.data.batch_size = 8
     config.train.steps = "10 epochs"
+  return _with_parent(config, _pretrain(scenario))
+
+
+def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
+  config = _pretrain(scenario)
+  config.stage = "crossdomain"
+  config.recipe = "bicross_jax.recipes.crossdomain:create"
+  config.input.modality = "spike"
+  config.target = config.data.copy_and_resolve_references()
+  same = ("steps", "train", "validation", "test", "batch_size", "flip")
+  if scenario == "synthetic":
+    config.target.domain = "foggy"
+    same += ("name", "data_dir", "height", "width")
+  _share(config.data, config.target, same)
+  config.adapt = ml_collections.ConfigDict(dict(
+      method="scts",  # scts, adversarial, meanteacher
+      scp=1.0,  # weight of the pseudo labels
+      sca=0.1,  # weight of the domain loss
+      reverse=1.0,  # what its gradient is multiplied by (negated) before it reaches the features
+      heads="shared",  # shared, or legacy: one for each domain, as published
+      filter="head",  # which pseudo labels count: none, head, disagreement, variance
+      augment=True,  # the student sees strongly augmented target streams
+      alpha=0.99,  # of the teacher's moving average
+      warmup=4,  # steps on the source alone
+  ))
+  config.oracle = False  # choose the checkpoint by labelled target validation; else it is the last
+  config.optim.update(backbone_lr=3e-4, head_lr=3e-4)
+  if scenario == "scene":
+    config.data.batch_size = 8
+    config.train.steps = "20 epochs"
+    config.optim.update(backbone_lr=1e-5, head_lr=1e-4)
+    config.adapt.update(reverse=0.01, alpha=0.999)
+  return _with_parent(config, _crossmodality(scenario))
+
+
+def _with_parent(config, parent) -> ml_collections.ConfigDict:
+  """`config` with the stage that it starts from, which follows it in what both must share."""
   config.init_from = ml_collections.config_dict.placeholder(str)  # instead of training `parent`
-  config.parent = _pretrain(scenario)
-  _share(config, config.parent, ("seed",))
+  config.parent = parent
+  _share(config, parent, ("seed",))
   own = ("batch_size", "limit", "labelled", "oversample_labelled", "parts")
-  _share(config.data, config.parent.data, [k for k in config.data if k not in own])
-  _share(config.data.parts, config.parent.data.parts, list(config.data.parts))
-  _share(config.input, config.parent.input, ("height", "width"))
-  _share(config.model, config.parent.model, [k for k in config.model if k != "stem_bins"])
-  _share(config.eval, config.parent.eval, list(config.eval))
+  _share(config.data, parent.data, [k for k in config.data if k not in own])
+  _share(config.data.parts, parent.data.parts, list(config.data.parts))
+  _share(config.input, parent.input, ("height", "width"))
+  same = config.input.modality == parent.input.modality
+  _share(config.model, parent.model, [k for k in config.model if same or k != "stem_bins"])
+  _share(config.eval, parent.eval, list(config.eval))
   return config
 
 
@@ -172,6 +215,15 @@ def _base() -> ml_collections.ConfigDict:
           checkpoint_every="400",
       ),
       eval=dict(min_depth=1e-3, max_depth=80.0, crop="none"),
+  ))
+
+
+def _distributed() -> ml_collections.ConfigDict:
+  """Which of several processes this is; all None: what the environment says, else the only one."""
+  return ml_collections.ConfigDict(dict(
+      coordinator=ml_collections.config_dict.placeholder(str),  # host:port of process 0
+      processes=ml_collections.config_dict.placeholder(int),
+      process=ml_collections.config_dict.placeholder(int),
   ))
 
 

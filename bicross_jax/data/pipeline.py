@@ -252,6 +252,23 @@ class Batches:
     return batch
 
 
+class Streams:
+  """Training batches of several sets side by side: a source and a target.
+
+  Attributes:
+    streams: {name: Batches}.
+  """
+
+  def __init__(self, streams: Mapping[str, Batches]):
+    self.streams = dict(streams)
+
+  def train(self, start_step: int = 0) -> Iterator[dict[str, Batch]]:
+    """{name: that stream's batch} from a step on, without end; see `Batches.train`."""
+    running = {name: batches.train(start_step) for name, batches in self.streams.items()}
+    while True:
+      yield {name: next(batches) for name, batches in running.items()}
+
+
 def _check_part(part: str, sizes: Mapping[str, int]) -> None:
   if part not in sizes:
     raise errors.UserError(f"no part {part!r}: choose from {', '.join(sizes)}")

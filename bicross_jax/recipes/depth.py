@@ -87,7 +87,11 @@ def optimiser(config) -> optax.GradientTransformation:
   o = config.optim
   plateau = optim.Plateau(o.plateau_factor, o.plateau_patience) if o.plateau_factor < 1 else None
   return optim.adam(
-      [(r"^(projection_\w+)/", o.extra_lr), (r"(^|/)(backbone|reassemble\d)/", o.backbone_lr), (r"", o.head_lr)],
+      [
+          (r"^(projection|domain_head)\w*/", o.extra_lr),
+          (r"(^|/)(backbone|reassemble\d)/", o.backbone_lr),
+          (r"", o.head_lr),
+      ],
       schedule=optim.schedule(o.schedule, steps=config.train.steps, warmup=o.warmup),
       plateau=plateau,
       clip_norm=o.clip_norm)

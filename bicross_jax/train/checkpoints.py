@@ -210,7 +210,10 @@ def _best(folder, steps):
   for step in steps:
     metric = read_meta(folder / str(step))["metric"]
     if metric["value"] is not None:
-      found.append((metric["value"] if metric["mode"] == "min" else -metric["value"], step))
+      found.append(({"min": 1, "max": -1}.get(metric["mode"]), metric["value"], step))
+  if found and found[0][0] is None:  # mode "last"
+    return max(step for _, _, step in found)
+  found = [(sign * value, step) for sign, value, step in found]
   if not found:
     raise errors.UserError(
         f"no checkpoint in {folder} has been validated yet; "

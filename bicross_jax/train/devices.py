@@ -22,13 +22,14 @@ from bicross_jax.train.state import Variables
 
 CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
 
+_ALL, _EACH = PartitionSpec(), PartitionSpec(AXIS)
 # Which axis of the state is spread over the devices: none but that of `local`.
 _STATE_AXES = TrainState(
     step=None, params=None, batch_stats=None, opt_state=None, teacher=None, frozen=None, local=0)
 
 
 def pmap_step(train_step: Callable) -> Callable:
-  """A recipe's train_step on all devices.
+  """A recipe's train_step on all devices of all processes.
 
   Args:
     train_step: see `state.Recipe`.
@@ -36,7 +37,9 @@ def pmap_step(train_step: Callable) -> Callable:
   Returns:
     (state, batch, key) -> (state, metrics), a pmapped function. `state` is from `place` and is
     donated; `batch` from `shard`; `key` one typed key for the whole run (`replicate`d): each step
-    and each device gets its own. Metrics are summed over the devices (see `state.Metrics`).
+    and each device gets its own. Metrics are summed over the devices (see `state.Metrics`). Where
+    there are several processes, call what `lower(...).compile()` gives: the function itself would
+    return this process's part of the state only.
   """
 
   def body(state, batch, key):
@@ -46,12 +49,35 @@ def pmap_step(train_step: Callable) -> Callable:
 
   return jax.pmap(
       body, axis_name=AXIS, in_axes=(_STATE_AXES, 0, None), out_axes=(_STATE_AXES, None),
-      donate_argnums=(0,))
+      devices=jax.devices(), donate_argnums=(0,))
 
 
 def replicate(tree: Any) -> Any:
-  """The same arrays on every device; leaves that are there already are not copied."""
-  return jax.device_put(tree, _sharding(PartitionSpec()))
+  """The same arrays on every device; leaves that are there already are not copied.
+
+  All processes must pass the same values: that is not checked.
+  """
+  sharding = _sharding(_ALL)
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+
+  def put(x):
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+      return x
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+  return jax.tree.map(put, tree)
+
+
+def of_first(state: TrainState) -> TrainState:
+  """Process 0's state in all processes; each keeps its own `local`."""
+  if jax.process_count() == 1:
+    return state
+  rest = multihost_utils.broadcast_one_to_all(jax.device_get(state.replace(local={})))
+  return rest.replace(local=state.local)
 
 
 def place(state: TrainState) -> TrainState:
@@ -59,17 +85,24 @@ def place(state: TrainState) -> TrainState:
 
   No two leaves share memory afterwards, so that the step may donate the whole.
 
+  Args:
+    state: `local` holds the rows of this process's devices, or is spread already.
+
   Raises:
     errors.UserError: `local` is not of this number of devices.
   """
   n = jax.local_device_count()
+  spread = lambda x: isinstance(x, jax.Array) and not x.is_fully_addressable
   for path, leaf in jax.tree_util.tree_leaves_with_path(state.local):
+    if spread(leaf):
+      continue
     if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != n:
       raise errors.UserError(
           f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
           f"its first axis must be the {n} devices of this machine")
-  local = jax.tree.map(_spread, state.local)
-  rest = jax.tree.map(lambda x: jnp.array(x, copy=True), state.replace(local={}))
+  copy = lambda x: jnp.array(x, copy=True)
+  local = jax.tree.map(lambda x: copy(x) if spread(x) else _spread(x), state.local)
+  rest = jax.tree.map(copy, state.replace(local={}))
   return replicate(rest).replace(local=local)
 
 
@@ -102,6 +135,20 @@ def gather(state: TrainState) -> TrainState:
   if jax.process_count() > 1:
     local = multihost_utils.process_allgather(local, tiled=True)
   return jax.device_get(state.replace(local=local))
+
+
+def whole(state: TrainState) -> TrainState:
+  """The shapes of what `gather` gives, of a state whose `local` is this process's part."""
+  n = jax.process_count()
+  return state.replace(local=jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((n * jnp.shape(x)[0], *jnp.shape(x)[1:]), x.dtype),
+      state.local))
+
+
+def part(state: TrainState) -> TrainState:
+  """A state from `gather` with this process's part of `local`."""
+  mine = [d.process_index == jax.process_index() for d in jax.devices()]
+  return state.replace(local=jax.tree.map(lambda x: x[np.array(mine)], state.local))
 
 
 def single(tree: Any) -> Any:
@@ -168,4 +215,4 @@ def _sharding(spec: PartitionSpec) -> NamedSharding:
 def _spread(x) -> jax.Array:
   """This host's rows, [local devices, ...], as part of an array over all devices."""
   return jax.make_array_from_process_local_data(
-      _sharding(PartitionSpec(AXIS)), np.array(jax.device_get(x)))
+      _sharding(_EACH), np.array(jax.device_get(x)))

@@ -78,11 +78,11 @@ class Keeper:
     Opens the files for metrics, which are cut back to that step.
 
     Args:
-      state: the recipe's own first state.
+      state: the recipe's own first state (`local`: of this process's devices).
     """
     step = self._store.latest()
     if step is not None:
-      state = self._store.restore(step, state)
+      state = devices.part(self._store.restore(step, devices.whole(state)))
       meta = checkpoints.read_meta(self._store.folder / str(step))
       self.record = Record(**meta["record"])
       self._saved = (step, self.record.validated)

@@ -18,6 +18,7 @@ from bicross_jax import errors
 from bicross_jax.train import devices
 from bicross_jax.train import keeping
 from bicross_jax.train import prefetch
+from bicross_jax.train import processes
 from bicross_jax.train import progress
 from bicross_jax.train import runs
 from bicross_jax.train import termination
@@ -64,7 +65,8 @@ def run(
   """Trains, or goes on with, the run of a folder.
 
   A resumed run is bit for bit the run that was not interrupted: state, batches, log lines (but
-  for the speed in them).
+  for the speed in them). Several processes (`processes.start`) train one run together: each calls
+  this with its own share of the data; process 0 writes.
 
   Args:
     config: ml_collections ConfigDict or dict with `seed` and `train.{steps, log_every,
@@ -90,9 +92,13 @@ def run(
   for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
     if config["train"][name] < 1:
       raise errors.UserError(f"train.{name}={config['train'][name]} must be at least 1")
-  stored = runs.claim(workdir, config)
+  processes.check_same("config", runs.config_hash(config))
+  stored = processes.by_first(lambda: runs.claim(workdir, config))
+  if not all(processes.gather((workdir / runs.CONFIG).is_file())):
+    raise errors.UserError(
+        f"not all processes see {workdir.absolute()}; put runs where all machines see them")
   if stored is not None:
-    print(f"{workdir} holds a finished run: {outcome(stored)}", flush=True)
+    processes.say(f"{workdir} holds a finished run: {outcome(stored)}")
     return stored
   with termination.Termination() as stopping, keeping.Keeper(config, recipe, workdir) as keeper:
     training = _Training(config, recipe, validate, workdir, stopping, keeper)
@@ -125,7 +131,8 @@ class _Training:
     root = jax.random.key(self.config["seed"])
     with self.keeper.clock("start"):
       state, self.step = self.keeper.restore(self.recipe.init(_named(root, "init"), initial))
-      self.state = devices.place(state)
+      processes.check_same("last checkpoint", self.step)
+      self.state = devices.place(devices.of_first(state))
       self.key = devices.replicate(_named(root, "train"))
 
   def run(self, data, shown):
@@ -153,8 +160,8 @@ class _Training:
         "metric": name, "mode": mode, "before": record.before, "after": record.metrics,
         "best": record.best, "steps": self.steps,
         "seconds": {k: round(v, 2) for k, v in record.seconds.items()}})
-    if jax.process_index() == 0:
-      runs.write_json(self.workdir / runs.RESULT, result)
+    result = processes.by_first(
+        lambda: runs.write_json(self.workdir / runs.RESULT, result) or result)
     shown.close()
     shown.message(f"{self.workdir} is done: {outcome(result)}")
     spent = ", ".join(f"{k} {v:.1f} s" for k, v in result["seconds"].items())
@@ -206,6 +213,7 @@ class _Training:
     with self.keeper.clock("compile"):
       lowered = devices.pmap_step(self.recipe.train_step).lower(self.state, batch, self.key)
       compiled = lowered.compile()
+      processes.meet()
     window = windows.empty(lowered.out_info[1], _watched(self.state))
     if self.keeper.record.window is not None:
       window = windows.from_json(self.keeper.record.window, window)
@@ -236,6 +244,7 @@ class _Training:
     with self.keeper.clock("validate"):
       variables = devices.single(self.recipe.variables(self.state))
       values = {k: float(v) for k, v in self.validate(predict).items()}
+      values = processes.gather(values)[0]  # all computed the same, but perhaps for the last bits
     if name not in values:
       raise ValueError(f"validation gave no {name}, only {sorted(values)}")
     self.keeper.write(self.step, {f"validation/{k}": v for k, v in values.items()})
@@ -250,16 +259,16 @@ class _Training:
     if told is not self.state:
       self.state = devices.place(told)
     record.metrics, record.validated = values, self.step
-    sign = {"min": 1, "max": -1}[mode]
     if not math.isfinite(values[name]):
       return False
-    if record.best and sign * values[name] >= sign * record.best["value"]:
+    sign = {"min": 1, "max": -1, "last": 0}[mode]
+    if sign and record.best and sign * values[name] >= sign * record.best["value"]:
       return False
     record.best = {"step": self.step, "value": values[name]}
     return True
 
   def _maybe_stop(self):
-    if self.stopping.requested:
+    if self.stopping.agreed():
       raise _StopRequested
 
   def _stop(self):

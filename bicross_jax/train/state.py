@@ -69,7 +69,8 @@ class Recipe(NamedTuple):
       recipe's input fields. Runs without a mapped axis.
     variables: state -> what a checkpoint publishes, {"params", "batch_stats"}.
     on_validation: (state, {name: value}) -> state. After every validation but that at step 0.
-    metric: the validation metric that "best" refers to and "min" or "max".
+    metric: the validation metric that "best" refers to and "min" or "max"; or "last": the metric
+      is only shown, and the last validated checkpoint counts as the best.
     batch_spec: () -> {field: jax.ShapeDtypeStruct of one example}, or a dict of such dicts by
       stream ("source", "target").
     module: the linen module that the published variables belong to.

@@ -3,17 +3,30 @@
 import signal
 import threading
 
+from bicross_jax.train import processes
+
 
 class Termination:
   """While this context is open, SIGTERM sets `requested` instead of ending the process.
 
   Python lets only the main thread handle signals: elsewhere this does nothing, and SIGTERM keeps
   its old meaning. That is restored on leaving.
+
+  Attributes:
+    requested: whether this process was asked to stop.
   """
 
   def __init__(self):
     self.requested = False
+    self._votes = processes.Votes()
     self._old = None
+
+  def agreed(self) -> bool:
+    """Whether all processes stop here, because one of them was asked to.
+
+    To be called by all processes in step with each other.
+    """
+    return self._votes(self.requested)
 
   def _handle(self, number, frame):
     del number, frame

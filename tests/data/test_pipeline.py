@@ -201,3 +201,12 @@ next(training), next(testing)
   assert not done.stdout
   lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line]
   assert all("building spike_world" in line for line in lines), done.stderr
+
+
+def test_streams_are_batches_side_by_side_and_resume(batches):
+  source, target = batches(seed=1), batches(seed=2)
+  both = pipeline.Streams({"source": source, "target": target})
+  taken = _take(both, 4)
+  for name, alone in (("source", source), ("target", target)):
+    _assert_equal([b[name] for b in taken], _take(alone, 4))
+    _assert_equal([b[name] for b in _take(both, 2, start=2)], _take(alone, 2, start=2))

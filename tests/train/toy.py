@@ -1,6 +1,8 @@
 """A toy recipe and toy data for the tests of train/; also a script that runs them.
 
-    python toy.py WORKDIR [--kill STEP] [--term STEP] [--steps N]
+    python toy.py WORKDIR [--kill STEP] [--term STEP] [--noise SIGMA] [--local]
+
+It may be one of several processes (`train.processes`); --term then is for the last of them.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import optax
 
 from bicross_jax.train import loop
 from bicross_jax.train import optim
+from bicross_jax.train import processes
 from bicross_jax.train.state import AXIS
 from bicross_jax.train.state import Recipe
 from bicross_jax.train.state import TrainState
@@ -105,6 +108,12 @@ def batch(seed, rows=BATCH):
   return {"x": x, "y": (x @ np.arange(FEATURES) + 1).astype(np.float32)}
 
 
+def mine(rows):
+  """This process's share of a batch."""
+  n, k = jax.process_count(), jax.process_index()
+  return {name: x[k * len(x) // n:(k + 1) * len(x) // n] for name, x in rows.items()}
+
+
 class Data:
   """Batches as a function of the step; `at` = {step: function called before it is yielded}."""
 
@@ -116,7 +125,7 @@ class Data:
     try:
       for step in range(start_step, self.length):
         self.at.get(step, lambda: None)()
-        yield batch(step)
+        yield mine(batch(step))
     finally:
       self.closed = True
 
@@ -149,10 +158,11 @@ def main():
   parser.add_argument("--noise", type=float, default=0.1)
   parser.add_argument("--local", action="store_true")
   args = parser.parse_args()
+  processes.start(None)
   at = {}
   if args.kill is not None:
     at[args.kill] = send(signal.SIGKILL)
-  if args.term is not None:
+  if args.term is not None and jax.process_index() == jax.process_count() - 1:
     at[args.term] = send(signal.SIGTERM)
   loop.run(config(), create(args.noise, local=args.local), Data(at), Validate(), args.workdir)
 

@@ -1,0 +1,193 @@
+"""Stage `crossdomain`: a spike network moves to a domain that has no labels."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bicross_jax import errors
+from bicross_jax import models
+from bicross_jax.losses import depth as depth_losses
+from bicross_jax.losses import masks
+from bicross_jax.losses import pooled
+from bicross_jax.losses import pseudo
+from bicross_jax.ops import augment
+from bicross_jax.ops import gradient
+from bicross_jax.recipes import depth
+from bicross_jax.train import optim
+from bicross_jax.train import state as train_state
+from bicross_jax.train.state import AXIS
+
+METHODS = ("scts", "adversarial", "meanteacher")
+FILTERS = ("none", "head", "disagreement", "variance")
+HEADS = {"shared": ("domain_head",), "legacy": ("domain_head_source", "domain_head_target")}
+WARMUP_WEIGHT = 0.1  # of source supervision while nothing is adapted yet
+
+
+def create(config) -> train_state.Recipe:
+  """The recipe of a config of stage `crossdomain` (bicross.md section 3).
+
+  The student starts from the network of the stage before. Methods (`adapt.method`):
+    scts: source supervision, pseudo labels of an EMA teacher on the target (SCP, weight
+      `adapt.scp`), and adversarial alignment of layer_4 (SCA, weight `adapt.sca`), in one step.
+    adversarial: without pseudo labels; there is no teacher.
+    meanteacher: pseudo labels alone, after the warm-up.
+  The first `adapt.warmup` steps see the source alone, with a tenth of its weight, as published.
+  Pseudo labels count where the teacher's depth is in range and crop and where `adapt.filter`
+  trusts it: "head" (the teacher's uncertainty head), "disagreement" (of teacher and student) or
+  "variance" (of the teacher over a mirrored and a strongly augmented view) is below its median.
+
+  Batches: {"source": {spike, depth}, "target": {spike}}. Params are {"student"} and the domain
+  heads; `teacher` is the moving average of the student, which is what is published.
+  """
+  a = config.adapt
+  for name, choices in (("method", METHODS), ("filter", FILTERS), ("heads", tuple(HEADS))):
+    if a[name] not in choices:
+      raise errors.UserError(f"adapt.{name}={a[name]!r}: choose from {', '.join(choices)}")
+  if a.filter == "head" and not config.model.uncertainty:
+    raise errors.UserError("adapt.filter=head needs model.uncertainty")
+  learns_labels = a.method != "meanteacher"  # of the source, after the warm-up
+  aligns = a.method != "meanteacher"
+  teaches = a.method != "adversarial"
+  module = depth.network(config)
+  head = models.create("domain_head", axis_name=AXIS)
+  names = HEADS[a.heads] if aligns else ()
+  transform = depth.optimiser(config)
+  size = (config.input.height, config.input.width)
+
+  def init(key, initial=None):
+    if initial is None or initial.init_from is None:
+      raise errors.UserError("crossdomain starts from a spike network; none was given")
+    student = initial.init_from["params"]
+    features = jax.eval_shape(
+        module.apply, initial.init_from, jnp.zeros((2, *size, depth.channels(config)))).features
+    heads = {
+        name: models.init(head, jax.random.fold_in(key, i), features["layer_4"].shape)
+        for i, name in enumerate(names)
+    }
+    params = {"student": student, **{name: v["params"] for name, v in heads.items()}}
+    return train_state.TrainState(
+        step=jnp.zeros((), jnp.int32), params=params,
+        batch_stats={name: v["batch_stats"] for name, v in heads.items()},
+        opt_state=transform.init(params),
+        teacher={"params": student} if teaches else {})
+
+  def look_at(teacher, view):
+    return module.apply(teacher, depth.network_input(config, view))
+
+  def train_step(state, batch, key):
+    keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))}
+    source = depth.maybe_flip(config, keys["source"], batch["source"])
+    target = depth.maybe_flip(config, keys["target"], batch["target"])
+    strong = {"spike": augment.strong(keys["strong"], target["spike"])} if a.augment else target
+    seen_by_student = jnp.concatenate(
+        [depth.network_input(config, source), depth.network_input(config, strong)])
+    rows = len(source["spike"])
+    adapting = state.step >= a.warmup
+    label_weight = jnp.where(adapting, float(learns_labels), WARMUP_WEIGHT)
+    if teaches:
+      looking = look_at(state.teacher, target)
+      taught = jnp.maximum(looking.depth, depth.MIN_DEPTH)
+      valid = masks.valid(
+          taught, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth,
+          crop=config.loss.crop)
+      if a.filter == "variance":
+        mirrored = look_at(state.teacher, {"spike": target["spike"][:, :, ::-1]}).depth[:, :, ::-1]
+        shaken = look_at(state.teacher, {"spike": augment.strong(keys["strong"], target["spike"])})
+        spread = pseudo.spread(
+            jnp.maximum(jnp.stack([taught, mirrored, shaken.depth]), depth.MIN_DEPTH))
+
+    def loss_fn(params):
+      out = module.apply({"params": params["student"]}, seen_by_student, train=True)
+      labelled, unlabelled = (
+          jax.tree.map(lambda x, part=part: x[part], out)
+          for part in (slice(None, rows), slice(rows, None)))
+      supervised, parts = depth.supervised_loss(config, labelled, source["depth"], AXIS)
+      total, stats = label_weight * supervised, state.batch_stats
+      if aligns:
+        parts["sca_loss"], parts["domain_accuracy"], stats = align(
+            head, params, state.batch_stats, labelled.features["layer_4"],
+            unlabelled.features["layer_4"], a.reverse, axis_name=AXIS)
+        total += adapting * a.sca * parts["sca_loss"]
+      if teaches:
+        learnt = jnp.maximum(unlabelled.depth, depth.MIN_DEPTH)
+        trusted = valid
+        if a.filter != "none":
+          doubt = {
+              "head": lambda: looking.uncertainty,
+              "disagreement": lambda: pseudo.disagreement(taught, learnt),
+              "variance": lambda: spread,
+          }[a.filter]()
+          trusted = pseudo.trusted(doubt, valid, axis_name=AXIS)
+        loss = depth_losses.LOSSES[config.loss.depth]
+        parts["scp_loss"] = loss(learnt, taught, trusted, axis_name=AXIS)
+        parts["trusted"] = pooled.masked_mean(trusted, jnp.ones_like(trusted), AXIS)
+        total += adapting * a.scp * parts["scp_loss"]
+      return total, (parts, stats)
+
+    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grads = jax.lax.pmean(grads, AXIS)
+    norm = optax.tree.norm(grads)
+    step = state.step
+    state = depth.apply_gradients(transform, state, grads)
+    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
+    if teaches:
+      momentum = optim.ema_momentum(a.alpha, step)
+      state = state.replace(
+          teacher=optim.ema(state.teacher, {"params": state.params["student"]}, momentum))
+    return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
+
+  def variables(state):
+    params = state.teacher["params"] if teaches else state.params["student"]
+    return {"params": params, "batch_stats": {}}
+
+  return train_state.Recipe(
+      init=init,
+      train_step=train_step,
+      predict=depth.predictor(config, module),
+      variables=variables,
+      on_validation=depth.on_validation(config),
+      metric=("abs_rel", "min" if config.oracle else "last"),
+      batch_spec=lambda: {
+          "source": depth.field_spec(config, ("spike", "depth")),
+          "target": depth.field_spec(config, ("spike",)),
+      },
+      module=module,
+      publishes="teacher" if teaches else "student",
+  )
+
+
+def align(head, params, batch_stats, source, target, beta: float, *, axis_name: str | None):
+  """The domain loss of two sets of features; its gradient into them is reversed.
+
+  Args:
+    head: the domain head.
+    params, batch_stats: {name: its variables}, of one head that sees both domains together, or
+      of two that see one domain each (the published way, in which a bias satisfies each).
+    source, target: float[B, h, w, C].
+    beta: what the reversed gradient is multiplied by.
+    axis_name: the mapped axis the batch is split over, or None.
+
+  Returns:
+    (NLL of source + NLL of target, mean accuracy over both domains, new batch statistics).
+  """
+
+  def look(name, x):
+    out, updates = head.apply(
+        {"params": params[name], "batch_stats": batch_stats[name]},
+        gradient.reverse(x, beta), train=True, mutable=["batch_stats"])
+    return out, updates["batch_stats"]
+
+  if len(batch_stats) == 1:
+    (name,) = batch_stats
+    both, stats = look(name, jnp.concatenate([source, target]))
+    told, stats = jnp.split(both, [len(source)]), {name: stats}
+  else:
+    looks = {name: look(name, x) for name, x in zip(HEADS["legacy"], (source, target), strict=True)}
+    told = [logs for logs, _ in looks.values()]
+    stats = {name: s for name, (_, s) in looks.items()}
+  loss, accuracy = 0.0, 0.0
+  for domain, logs in enumerate(told):
+    rows = jnp.ones(logs.shape[:1], bool)
+    loss -= pooled.masked_mean(logs[:, domain], rows, axis_name)
+    accuracy += 0.5 * pooled.masked_mean(logs.argmax(1) == domain, rows, axis_name)
+  return loss, accuracy, stats

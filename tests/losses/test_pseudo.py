@@ -1,0 +1,21 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bicross_jax.losses import pseudo
+
+
+def test_trusted_is_the_surer_half_of_the_valid_pixels():
+  rng = np.random.default_rng(0)
+  u, valid = rng.normal(size=(2, 5, 7)).astype(np.float32), rng.random((2, 5, 7)) < 0.7
+  kept = np.asarray(pseudo.trusted(jnp.asarray(u), jnp.asarray(valid)))
+  np.testing.assert_array_equal(kept, valid & (u < np.median(u[valid])))
+
+
+def test_disagreement_and_spread_are_of_log_depth_and_have_no_gradient():
+  a, b = jnp.full((1, 2, 2), 2.0), jnp.full((1, 2, 2), 4.0)
+  np.testing.assert_allclose(pseudo.disagreement(a, b), np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(pseudo.spread(jnp.stack([a, b])), np.log(2) / 2, rtol=1e-6)
+  for f in (lambda x: pseudo.disagreement(x, b).sum(),
+            lambda x: pseudo.spread(jnp.stack([x, b])).sum()):
+    np.testing.assert_array_equal(jax.grad(f)(a), 0)
