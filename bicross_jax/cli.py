@@ -3,7 +3,10 @@
 import argparse
 from collections.abc import Callable, Sequence
 import sys
+import threading
 from typing import NoReturn
+
+from absl import logging
 
 from bicross_jax import errors
 
@@ -23,17 +26,45 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     argv: the arguments; those of the process when left out.
 
   Returns:
-    what `main` returns; 2 after a UserError and 1 after a TrainingError, whose message goes to
-    standard error; 130 after an interrupt from the keyboard.
+    what `main` returns; 2 after a UserError or when the disk is full and 1 after a
+    TrainingError, whose message goes to standard error; 130 after an interrupt from the keyboard.
   """
+  excepthook, threading.excepthook = threading.excepthook, _thread_failed
+  logging.get_absl_logger().addFilter(_is_news)
   try:
     return main(sys.argv[1:] if argv is None else argv)
   except errors.UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    return _end(f"error: {error}", 2)
   except errors.TrainingError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
+    return _end(f"error: {error}", 1)
+  except (OSError, ValueError, RuntimeError) as error:
+    problem = errors.no_room(error)
+    if problem is None:
+      raise
+    place = getattr(error, "filename", None) or "the output"
+    return _end(f"error: {place} cannot be written: {problem}", 2)
   except KeyboardInterrupt:
-    print("interrupted", file=sys.stderr)
-    return 130
+    return _end("interrupted", 130)
+  finally:
+    logging.get_absl_logger().removeFilter(_is_news)
+    threading.excepthook = excepthook
+
+
+def _end(line: str, status: int) -> int:
+  """Prints the last line, on a line of its own where progress bars are left open."""
+  tqdm = sys.modules.get("tqdm")
+  for bar in list(getattr(tqdm.tqdm, "_instances", ())) if tqdm else ():
+    bar.close()
+  print(line, file=sys.stderr)
+  return status
+
+
+def _thread_failed(args) -> None:
+  """A full disk ends Orbax's threads, too; the main one gets the same error and tells it."""
+  if errors.no_room(args.exc_value) is None:
+    threading.__excepthook__(args)
+
+
+def _is_news(record) -> bool:
+  """False for what Orbax logs of a full disk, with a traceback from every thread."""
+  return not record.exc_info or errors.no_room(record.exc_info[1]) is None

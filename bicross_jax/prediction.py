@@ -74,12 +74,14 @@ def predict_file(model: trained.Trained, path, *, start: int = 0, height: int = 
 
 def write(folder: pathlib.Path, name: str, result: dict[str, np.ndarray]) -> list[pathlib.Path]:
   """Writes NAME_depth.npy (metres), NAME_depth.png (16 bits, metres x 256), NAME_uncertainty.npy
-  and NAME.png, a picture of it all.
+  and NAME.png, a picture of it all. Each takes its name only when it is complete.
 
   Returns:
     The paths.
+
+  Raises:
+    errors.UserError: the disk is full, or the folder cannot be made or written.
   """
-  folder.mkdir(parents=True, exist_ok=True)
   paths = [folder / f"{name}_depth.npy", folder / f"{name}_depth.png"]
   npy.write_npy(paths[0], result["prediction"])
   depth_files.write_png16(paths[1], result["prediction"], PNG_DIVISOR)

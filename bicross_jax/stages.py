@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import ml_collections
 
 from bicross_jax import config as grammar
+from bicross_jax import errors
 from bicross_jax import recipes
 from bicross_jax import trained
 from bicross_jax.data import pipeline
@@ -56,8 +57,8 @@ def run(config, workdir=None, root="runs") -> dict:
   opened = time.perf_counter() - began
   if opened > 1:
     processes.say(f"data: {opened:.1f} s ({data.folder})")
-  initial = _initial(config, root)
   config = grammar.resolve_durations(config, data.sizes["train"])
+  initial = _initial(config, root)
   recipe = recipes.create(config)
   batches, judged = _batches(config, data, recipe.batch_spec())
   rules = protocol(config)
@@ -65,8 +66,9 @@ def run(config, workdir=None, root="runs") -> dict:
   def validate(predict):
     return evaluation.evaluate(predict, judged.evaluation("validation"), rules).summary
 
-  return loop.run(
-      config, recipe, batches, validate, workdir or default_workdir(config, root), initial)
+  folder = workdir or default_workdir(config, root)
+  with errors.writing(folder):
+    return loop.run(config, recipe, batches, validate, folder, initial)
 
 
 def _batches(config, data, spec):

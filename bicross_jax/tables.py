@@ -11,6 +11,7 @@ import numpy as np
 from bicross_jax import config as grammar
 from bicross_jax import stages
 from bicross_jax import trained
+from bicross_jax.data.formats import files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
 from bicross_jax.train import runs
@@ -60,9 +61,9 @@ def run(
   if comparisons:
     text += ["", reports.table(
         comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
-  folder.mkdir(parents=True, exist_ok=True)
   reports.write_json(folder / "table.json", result)
-  (folder / "table.md").write_text("\n".join(text) + "\n")
+  with files.write_whole(folder / "table.md") as file:
+    file.write(("\n".join(text) + "\n").encode())
   print("\n".join(text), f"\n\nwritten: {folder / 'table.md'}, {folder / 'table.json'}")
   return result
 

@@ -1,9 +1,14 @@
 """How scripts end."""
 
+import errno
+import os
 import subprocess
 import sys
+import threading
 
+from absl import logging
 import pytest
+import tqdm
 
 from bicross_jax import cli, errors
 
@@ -54,3 +59,57 @@ def test_bad_argument_is_one_line(capsys):
 def test_arguments_of_the_process_are_the_default():
   code = "import sys; from bicross_jax import cli; sys.exit(cli.run(lambda argv: int(argv[0])))"
   assert subprocess.run([sys.executable, "-c", code, "7"], check=False).returncode == 7
+
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOSPC, FULL, "out/a.npy"), ValueError(f"writing 'x': {FULL} [os_error_code='28']"),
+    RuntimeError(f"write() failed: {FULL}")])
+def test_full_disk_is_one_line_and_status_2(error, capsys, caplog):
+  def fail():
+    try:
+      raise error
+    except type(error):
+      logging.exception("a background thread of Orbax says so, too")
+    raise error
+
+  def main(argv):
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    raise error
+
+  assert cli.run(main, []) == 2
+  place = getattr(error, "filename", None) or "the output"
+  assert capsys.readouterr().err == f"error: {place} cannot be written: {FULL}\n"
+  assert not caplog.records
+
+
+def test_full_disk_names_the_folder_that_was_written(capsys):
+  def main(argv):
+    with errors.writing("runs/a"):
+      raise OSError(errno.ENOSPC, FULL)
+
+  assert cli.run(main, []) == 2
+  assert capsys.readouterr().err == f"error: runs/a cannot be written: {FULL}\n"
+
+
+def test_other_system_errors_are_not_hidden():
+  def main(argv):
+    with errors.writing("runs/a"):
+      raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+  with pytest.raises(OSError):
+    cli.run(main, [])
+
+
+def test_the_last_line_does_not_stand_behind_a_progress_bar(capsys):
+  def main(argv):
+    bars.append(tqdm.tqdm(range(3)))
+    raise errors.UserError("no")
+
+  bars = []
+  assert cli.run(main, []) == 2
+  assert capsys.readouterr().err.endswith("\nerror: no\n")

@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping
 import importlib.util
+import mmap
 import pathlib
 import pickle
+import struct
+import warnings
 
 import numpy as np
 
 from bicross_jax import errors
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_ARCHIVE = b"PK\x03\x04"
+# What a damaged file can raise inside torch.load and its unpickler.
+_DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, OSError, ValueError,
+           LookupError, TypeError, AttributeError, AssertionError, ImportError, OverflowError)
 
 
 def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -30,9 +37,13 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   import torch
 
   try:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-  except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as e:
-    reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+    with (open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
+          warnings.catch_warnings(action="ignore")):  # torch talks of pickles it did not write
+      # A file without archive is read through the map, which gives no more than there is.
+      source = path if view[:4] == _ARCHIVE else view
+      content = torch.load(source, map_location="cpu", weights_only=True)
+  except _DAMAGE as e:
+    reason = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.BadFileError(path, f"cannot be read ({reason})", "a checkpoint of weights") from e
   for wrapper in _WRAPPERS:
     if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -44,5 +55,19 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   for name, tensor in content.items():
     if not isinstance(tensor, torch.Tensor):
       raise errors.BadFileError(path, f"entry {name!r} is no tensor", "a dict of tensors")
-    state[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    state[name] = _array(path, name, tensor)
   return state
+
+
+def _array(path: pathlib.Path, name: str, tensor) -> np.ndarray:
+  """A tensor's numbers, of which each has its own place in the file."""
+  try:
+    whole = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    if whole:
+      tensor = tensor.detach()
+      return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+  except (RuntimeError, TypeError) as e:  # sparse, quantised, and other types without an array
+    problem = (str(e).strip() or type(e).__name__).splitlines()[0]
+    raise errors.BadFileError(path, f"entry {name!r} is no array ({problem})") from e
+  raise errors.BadFileError(
+      path, f"entry {name!r} declares more numbers than are there: shape {tuple(tensor.shape)}")

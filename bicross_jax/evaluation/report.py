@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 import json
 import math
-import os
 import pathlib
 
 import numpy as np
 
+from bicross_jax.data.formats import files
 from bicross_jax.evaluation import metrics
 from bicross_jax.evaluation import run
 
@@ -63,10 +63,8 @@ def write_json(path, value) -> None:
 
   NumPy numbers and arrays become numbers and lists, NaN and infinities null.
   """
-  path = pathlib.Path(path)
-  draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  draft.write_text(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
-  os.replace(draft, path)
+  with files.write_whole(path) as file:
+    file.write(json.dumps(_plain(value), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def _cell(value):

@@ -1,8 +1,7 @@
 """Figures of the papers' kind: what went in, what came out, and how wrong it was."""
 
 from collections.abc import Mapping, Sequence
-import os
-import pathlib
+import io
 from typing import Any
 
 import cv2
@@ -10,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
+from bicross_jax.data.formats import files
 from bicross_jax.viz import colour
 
 Example = Mapping[str, Any]
@@ -22,11 +22,10 @@ def save(
     path, examples: Sequence[Example], scale: colour.Scale | None = None, dpi: int = 110
 ) -> None:
   """Writes `figure(examples, scale)` as a PNG; at no moment is there half a file under `path`."""
-  path = pathlib.Path(path)
-  canvas = FigureCanvasAgg(figure(examples, scale))
-  draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  canvas.figure.savefig(draft, format="png", dpi=dpi)
-  os.replace(draft, path)
+  encoded = io.BytesIO()
+  FigureCanvasAgg(figure(examples, scale)).figure.savefig(encoded, format="png", dpi=dpi)
+  with files.write_whole(path) as file:
+    file.write(encoded.getbuffer())
 
 
 def figure(examples: Sequence[Example], scale: colour.Scale | None = None) -> Figure:

@@ -54,7 +54,8 @@ def prepare(
       for leftover in version.parent.glob("incomplete.*"):  # of a build that was killed
         shutil.rmtree(leftover)
       _require_space(folder, builder.required_bytes())
-      with quiet(), tempfile.TemporaryDirectory() as unused:  # TFDS wants a folder for downloads
+      with (errors.writing(folder), quiet(),
+            tempfile.TemporaryDirectory() as unused):  # TFDS wants a folder for downloads
         builder.download_and_prepare(file_format="array_record", download_dir=unused)
   return builder
 

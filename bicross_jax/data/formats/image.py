@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -12,8 +13,7 @@ from bicross_jax.data.formats import files
 
 # What a damaged file can raise inside Pillow's PNG and JPEG readers.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-           OverflowError, struct.error, zlib.error, Image.DecompressionBombError,
-           Image.DecompressionBombWarning)
+           OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 _PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 _MOST_BYTES_A_BYTE = 1100  # neither deflate nor JPEG makes a picture smaller by more than this
 _ALWAYS_FINE = 1 << 20
@@ -44,7 +44,7 @@ def size(path) -> tuple[int, int]:
   """(height, width) of a PNG or JPEG file, from its header alone."""
   files.size(path)
   try:
-    with Image.open(path, formats=("PNG", "JPEG")) as image:
+    with _open(path, ("PNG", "JPEG")) as image:
       return image.height, image.width
   except _DAMAGE as error:
     raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
@@ -63,7 +63,7 @@ def decode(path, convert, modes: tuple[str, ...], expected: str,
   """
   data = files.read(path)
   try:
-    with Image.open(io.BytesIO(data), formats=formats) as image:
+    with _open(io.BytesIO(data), formats) as image:
       declared = image.height * image.width * (2 if image.mode.startswith("I") else 3)
       if declared > max(_ALWAYS_FINE, _MOST_BYTES_A_BYTE * len(data)):
         raise errors.BadFileError(
@@ -76,10 +76,18 @@ def decode(path, convert, modes: tuple[str, ...], expected: str,
         path, f"cannot be decoded: {error}", " or ".join(formats)) from error
 
 
+def _open(source, formats: tuple[str, ...]) -> Image.Image:
+  with warnings.catch_warnings():  # of large pictures: `decode` compares them with the file
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return Image.open(source, formats=formats)
+
+
 def write_png(path, array: np.ndarray) -> None:
   """Writes uint8[H, W, 3], uint8[H, W] or uint16[H, W] without loss."""
   kinds = {("uint8", 3), ("uint8", 2), ("uint16", 2)}
   if (array.dtype.name, array.ndim) not in kinds or array.ndim == 3 and array.shape[2] != 3:
     raise ValueError(f"no PNG of {array.dtype}{array.shape}")
+  encoded = io.BytesIO()  # Pillow's own errors do not say why a disk does not take the bytes
+  Image.fromarray(np.ascontiguousarray(array)).save(encoded, "PNG")
   with files.write_whole(path) as file:
-    Image.fromarray(np.ascontiguousarray(array)).save(file, "PNG")
+    file.write(encoded.getbuffer())

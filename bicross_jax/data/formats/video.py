@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import math
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from bicross_jax import errors
 from bicross_jax.data.formats import files, image
 
 PICTURES = (".png", ".jpg", ".jpeg")
+_MOST_BYTES_A_BYTE = 1 << 15  # black 4K frames are 8000 times smaller in H.264
+_ALWAYS_FINE = 1 << 26
 
 
 class Frames(NamedTuple):
@@ -61,11 +64,15 @@ def _folder(path: pathlib.Path) -> Frames:
 
 
 def _video(path: pathlib.Path) -> Frames:
+  length = files.size(path)
   import cv2  # noqa: PLC0415 (heavy)
 
-  files.size(path)
-  video = cv2.VideoCapture(str(path))
+  video = _open_video(path)
   try:
+    height, width = video.get(cv2.CAP_PROP_FRAME_HEIGHT), video.get(cv2.CAP_PROP_FRAME_WIDTH)
+    if 3 * height * width > max(_ALWAYS_FINE, _MOST_BYTES_A_BYTE * length):
+      raise errors.BadFileError(
+          path, f"declares frames of {height:.0f}x{width:.0f} pixels in {length} bytes")
     fps, count, shape = video.get(cv2.CAP_PROP_FPS), 0, None
     while video.grab():
       if not count:
@@ -80,7 +87,7 @@ def _video(path: pathlib.Path) -> Frames:
     raise errors.BadFileError(path, "cannot be decoded", "a video or a folder of pictures")
 
   def read():
-    video = cv2.VideoCapture(str(path))
+    video = _open_video(path)
     try:
       for i in range(count):
         found, frame = video.read()
@@ -92,6 +99,18 @@ def _video(path: pathlib.Path) -> Frames:
 
   fps = float(fps) if math.isfinite(fps) and fps > 0 else None
   return Frames(path, [f"{i:06d}" for i in range(count)], fps, shape, read)
+
+
+def _open_video(path: pathlib.Path):
+  """OpenCV's reader, which keeps what it thinks of a damaged file to itself."""
+  os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+  import cv2  # noqa: PLC0415 (heavy)
+
+  level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+  try:
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+  finally:
+    cv2.utils.logging.setLogLevel(level)
 
 
 def _checked(path, frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
