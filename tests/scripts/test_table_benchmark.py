@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bicross_jax import benchmark
-from bicross_jax.evaluation import report
 from tests.scripts.conftest import SMALL, script
 
 _TABLE = """

@@ -1,0 +1,91 @@
+"""Runs a program of the package and kills it with SIGKILL on the way.
+
+    python killing.py WHEN PROGRAM ARGUMENT...
+
+WHEN is `step:K`, as soon as step K has been handed to the devices; `write:K:N`, just before the
+Nth change of the file system from the moment on that checkpoint K is begun; or `never`. With
+BATCHES=FILE in the environment a line "STEP DIGEST" is added there for every training batch read.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import zlib
+
+import numpy as np
+
+CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir")
+
+
+def die():
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_step(step):
+  """Kills when the loop counts that step."""
+  from bicross_jax.train import progress
+
+  class Deadly(progress.Progress):
+
+    def __init__(self, start, *rest):
+      super().__init__(start, *rest)
+      self.step = start
+
+    def advance(self):
+      super().advance()
+      self.step += 1
+      if self.step == step:
+        die()
+
+  progress.Progress = Deadly
+
+
+def at_write(step, number):
+  """Kills at a change of the file system; Python tells of each before it is made."""
+  begun = f"checkpoints{os.sep}{step}.orbax-checkpoint-tmp"
+  seen, lock = [], threading.Lock()
+
+  def hook(event, args):
+    if event not in CHANGES and not (event == "open" and isinstance(args[1], str) and "w" in args[1]):
+      return
+    with lock:
+      if seen or any(begun in os.fspath(a) for a in args if isinstance(a, (str, os.PathLike))):
+        seen.append(event)
+      if len(seen) == number:
+        die()
+
+  sys.addaudithook(hook)
+
+
+def note_batches(path):
+  """Writes down which batch is read for which step."""
+  from bicross_jax.data import pipeline
+
+  train = pipeline.Batches.train
+
+  def noted(batches, start_step=0):
+    for step, batch in enumerate(train(batches, start_step), start_step):
+      digest = 0
+      for name in sorted(batch):
+        digest = zlib.crc32(np.ascontiguousarray(batch[name]), digest)
+      with open(path, "a") as file:
+        file.write(f"{step} {digest}\n")
+      yield batch
+
+  pipeline.Batches.train = noted
+
+
+def main(when, program, *arguments):
+  kind, *numbers = when.split(":")
+  if kind != "never":
+    {"step": at_step, "write": at_write}[kind](*map(int, numbers))
+  if "BATCHES" in os.environ:
+    note_batches(os.environ["BATCHES"])
+  sys.argv = [program, *arguments]
+  runpy.run_path(program, run_name="__main__")
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])

@@ -1,0 +1,71 @@
+"""Runs that are killed with SIGKILL and started again end as if nothing had happened."""
+
+import random
+import signal
+
+import numpy as np
+import pytest
+
+from bicross_jax.train import checkpoints
+
+FIELDS = ("train.steps=12", "train.log_every=2", "train.validate_every=4", "train.checkpoint_every=3")
+
+
+def _read(file):
+  """{step: digests of the batches read for it}."""
+  read = {}
+  for line in file.read_text().splitlines():
+    step, digest = line.split()
+    read.setdefault(int(step), set()).add(digest)
+  return read
+
+
+@pytest.mark.slow
+def test_five_kills_of_the_real_script_leave_no_trace(train, left, tmp_path):
+  """State, data order and metrics, bit for bit; flips are drawn from the steps' keys."""
+  done = train(tmp_path / "whole", *FIELDS, batches=tmp_path / "whole.txt")
+  assert done.returncode == 0, done.stderr[-3000:]
+  went_on = []
+  for step in sorted(random.Random(21).sample(range(1, 13), 5)):
+    done = train(tmp_path / "killed", *FIELDS, when=f"step:{step}", batches=tmp_path / "killed.txt")
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert not (tmp_path / "killed" / "result.json").exists()
+    went_on.append("goes on at step" in done.stdout)
+  done = train(tmp_path / "killed", *FIELDS, batches=tmp_path / "killed.txt")
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert not went_on[0] and sum(went_on) >= 2 and "goes on at step" in done.stdout, went_on
+  whole, killed = left(tmp_path / "whole"), left(tmp_path / "killed")
+  killed.assert_equals(whole)
+  assert killed.steps == whole.steps
+  assert [r["step"] for r in killed.lines if "train/loss" in r] == [2, 4, 6, 8, 10, 12]
+  state = killed.state(12)
+  assert int(state["step"]) == 12 and len(state["params"]) > 5 and state["opt_state"]
+  wanted, got = _read(tmp_path / "whole.txt"), _read(tmp_path / "killed.txt")
+  assert set(range(12)) <= got.keys() and len(set.union(*wanted.values())) > 6
+  for step in got.keys() & wanted.keys():
+    assert got[step] == wanted[step] and len(got[step]) == 1, step
+
+
+def test_a_kill_inside_a_checkpoint_write_leaves_the_earlier_one(
+    toy, toy_killed, left, tmp_path):
+  """Orbax writes checkpoint 6 in some 25 changes of the file system; it is killed before random ones.
+
+  The run of the toy recipe has everything a state can hold: an optimiser with a plateau, an EMA
+  teacher, batch statistics.
+  """
+  done = toy_killed("never", tmp_path / "whole")
+  assert done.returncode == 0, done.stderr
+  whole = left(tmp_path / "whole")
+  assert {"params", "opt_state", "teacher", "batch_stats"} <= whole.state(12).keys()
+  for number in sorted(random.Random(0).sample(range(2, 25), 3)):
+    run = tmp_path / str(number)
+    done = toy_killed(f"write:6:{number}", run)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    names = sorted(p.name for p in (run / "checkpoints").iterdir())
+    assert "6.orbax-checkpoint-tmp" in names, names  # it was in the middle of it
+    before = checkpoints.find(run, "last")
+    assert int(before.name) in (3, 4)
+    variables, meta = checkpoints.restore_variables(checkpoints.find(run, "best"))
+    assert meta["step"] == 4 and np.all(np.isfinite(variables["params"]["w"]))
+    toy.loop.run(toy.config(), toy.create(), toy.Data(), toy.Validate(), run)
+    left(run).assert_equals(whole)
