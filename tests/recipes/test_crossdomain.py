@@ -89,6 +89,7 @@ def _same(a, b):
   return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
   recipe = _recipe("adapt.warmup=0")
   assert set(recipe.batch_spec()["target"]) == {"spike"}  # no label of the target comes near it
@@ -110,6 +111,7 @@ def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
   assert recipe.publishes == "teacher" and recipe.metric == ("abs_rel", "last")
 
 
+@pytest.mark.slow
 def test_the_target_is_not_looked_at_during_warm_up(spike_network):
   recipe = _recipe("adapt.warmup=1", "adapt.augment=false")
   outcomes = [

@@ -1,8 +1,10 @@
 """One small trained run of both stages that all script tests share."""
 
 import importlib.util
+import os
 import pathlib
 
+import filelock
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -25,9 +27,13 @@ def script(name):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-  """A working folder with the configs in it, and data of its own."""
-  folder = tmp_path_factory.mktemp("scripts")
-  (folder / "configs").symlink_to(ROOT / "configs")
+  """A working folder with the configs in it, and data of its own; all workers of xdist share it."""
+  base = tmp_path_factory.getbasetemp()
+  folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "scripts"
+  with filelock.FileLock(f"{folder}.lock"):
+    if not folder.exists():
+      folder.mkdir()
+      (folder / "configs").symlink_to(ROOT / "configs")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("BICROSS_DATA", str(folder / "data"))
     patch.setenv("BICROSS_COMPILE_CACHE", "0")
@@ -37,7 +43,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="session")
 def crossmodality(place):
   """The folder of a finished crossmodality run; its parent was trained on the way."""
-  with pytest.MonkeyPatch.context() as patch:
+  with filelock.FileLock(place / "training.lock"), pytest.MonkeyPatch.context() as patch:
     patch.chdir(place)
     assert script("train").main(["--config", "configs/bicross.py:crossmodality", *SMALL]) == 0
   return place / "runs" / "bicross" / "crossmodality-synthetic-s0"
