@@ -108,7 +108,8 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
   config.recipe = "bicross_jax.recipes.crossdomain:create"
   config.input.modality = "spike"
   config.target = config.data.copy_and_resolve_references()
-  same = ("steps", "train", "validation", "test", "batch_size", "flip")
+  del config.target.flip  # `data.flip` speaks for both
+  same = ("steps", "train", "validation", "test", "batch_size")
   if scenario == "synthetic":
     config.target.domain = "foggy"
     same += ("name", "data_dir", "height", "width")

@@ -140,8 +140,9 @@ def test_methods(spike_network, method, absent):
 @pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["none", "disagreement", "variance"])
 def test_filters(spike_network, chosen):
-  seen = _train(
-      _recipe(f"adapt.filter={chosen}", "adapt.warmup=0"), spike_network, [_batch()])[2][0]
+  everything = "eval.max_depth=1e9"  # a random network sees far
+  recipe = _recipe(f"adapt.filter={chosen}", "adapt.warmup=0", everything)
+  seen = _train(recipe, spike_network, [_batch()])[2][0]
   assert seen["trusted"] == pytest.approx(1 if chosen == "none" else 0.5, abs=0.05)
 
 
