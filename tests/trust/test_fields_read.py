@@ -23,7 +23,7 @@ from tests.trust.conftest import ROOT
 from tests.trust.reading import recorded
 
 DRIVE = "2011_09_26_drive_0001_sync"
-CHAIN = ("crossdomain", "crossmodality", "pretrain")  # a stage, the one it starts from, and so on
+CHAIN = ("crossmodality", "pretrain")  # a stage, the one it starts from, and so on
 
 
 @pytest.mark.parametrize("expression, fields", [
