@@ -2,7 +2,7 @@
 
     python scripts/table.py --table configs/bicross.py:cfkd --seeds 0,1,2
 
-The tables of a system stand in its config file (`get_table`). What is finished is not done
+The tables of a system stand in its config file (`get_tables`). What is finished is not done
 again: an interrupted table goes on where it stopped, and stages that several rows start from are
 trained once.
 """

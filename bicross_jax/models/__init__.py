@@ -10,13 +10,12 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import domain, dpt, projection
+from bicross_jax.models import dpt, projection
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "init"]
 
 MODELS = {
-  "domain_head": domain.DomainHead,
   "dpt": dpt.DPT,
   "projection_head": projection.ProjectionHead,
 }

@@ -1,4 +1,4 @@
-"""The projection head of BiCross's coarse-to-fine distillation (CFKD): features to contrast."""
+"""The head that BiCross puts on pooled features: to contrast them, or to tell their domain."""
 
 from typing import Any
 
@@ -13,8 +13,10 @@ from bicross_jax.models import dpt
 class ProjectionHead(nn.Module):
   """Mean pool, linear, batch norm, ReLU, linear: [B, h, w, C] -> float32[B, features].
 
-  BiCross puts one behind `layer_4` of each of its two networks (768 -> 512 -> 256). The running
-  variance is the biased one, where torch keeps the unbiased one.
+  Distillation (CFKD) puts one behind `layer_4` of each of its two networks (768 -> 512 -> 256);
+  the domain head of the cross-domain stage is one with 256 hidden channels and two outputs, the
+  logits of the domains (bicross.md section 3). The running variance is the biased one, where
+  torch keeps the unbiased one.
 
   Attributes:
     hidden: channels of the inner layer.

@@ -20,6 +20,7 @@ from bicross_jax.train.state import AXIS
 METHODS = ("scts", "adversarial", "meanteacher")
 FILTERS = ("none", "head", "disagreement", "variance")
 HEADS = {"shared": ("domain_head",), "legacy": ("domain_head_source", "domain_head_target")}
+HIDDEN = 256  # channels inside a domain head
 WARMUP_WEIGHT = 0.1  # of source supervision while nothing is adapted yet
 
 
@@ -45,11 +46,10 @@ def create(config) -> train_state.Recipe:
       raise errors.UserError(f"adapt.{name}={a[name]!r}: choose from {', '.join(choices)}")
   if a.filter == "head" and not config.model.uncertainty:
     raise errors.UserError("adapt.filter=head needs model.uncertainty")
-  learns_labels = a.method != "meanteacher"  # of the source, after the warm-up
-  aligns = a.method != "meanteacher"
+  aligns = a.method != "meanteacher"  # that method does not see the source after the warm-up
   teaches = a.method != "adversarial"
   module = depth.network(config)
-  head = models.create("domain_head", axis_name=AXIS)
+  head = models.create("projection_head", hidden=HIDDEN, features=2, axis_name=AXIS)
   names = HEADS[a.heads] if aligns else ()
   transform = depth.optimiser(config)
   size = (config.input.height, config.input.width)
@@ -78,12 +78,13 @@ def create(config) -> train_state.Recipe:
     keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))}
     source = depth.maybe_flip(config, keys["source"], batch["source"])
     target = depth.maybe_flip(config, keys["target"], batch["target"])
-    strong = {"spike": augment.strong(keys["strong"], target["spike"])} if a.augment else target
-    seen_by_student = jnp.concatenate(
-        [depth.network_input(config, source), depth.network_input(config, strong)])
+    strong = {"spike": augment.strong(keys["strong"], target["spike"])}
+    seen_by_student = jnp.concatenate([
+        depth.network_input(config, source),
+        depth.network_input(config, strong if a.augment else target)])
     rows = len(source["spike"])
     adapting = state.step >= a.warmup
-    label_weight = jnp.where(adapting, float(learns_labels), WARMUP_WEIGHT)
+    label_weight = jnp.where(adapting, float(aligns), WARMUP_WEIGHT)
     if teaches:
       looking = look_at(state.teacher, target)
       taught = jnp.maximum(looking.depth, depth.MIN_DEPTH)
@@ -92,9 +93,9 @@ def create(config) -> train_state.Recipe:
           crop=config.loss.crop)
       if a.filter == "variance":
         mirrored = look_at(state.teacher, {"spike": target["spike"][:, :, ::-1]}).depth[:, :, ::-1]
-        shaken = look_at(state.teacher, {"spike": augment.strong(keys["strong"], target["spike"])})
+        shaken = look_at(state.teacher, strong).depth
         spread = pseudo.spread(
-            jnp.maximum(jnp.stack([taught, mirrored, shaken.depth]), depth.MIN_DEPTH))
+            jnp.maximum(jnp.stack([taught, mirrored, shaken]), depth.MIN_DEPTH))
 
     def loss_fn(params):
       out = module.apply({"params": params["student"]}, seen_by_student, train=True)
@@ -160,7 +161,7 @@ def align(head, params, batch_stats, source, target, beta: float, *, axis_name: 
   """The domain loss of two sets of features; its gradient into them is reversed.
 
   Args:
-    head: the domain head.
+    head: the domain head, float[B, h, w, C] -> logits float32[B, 2].
     params, batch_stats: {name: its variables}, of one head that sees both domains together, or
       of two that see one domain each (the published way, in which a bias satisfies each).
     source, target: float[B, h, w, C].
@@ -172,10 +173,10 @@ def align(head, params, batch_stats, source, target, beta: float, *, axis_name: 
   """
 
   def look(name, x):
-    out, updates = head.apply(
+    logits, updates = head.apply(
         {"params": params[name], "batch_stats": batch_stats[name]},
         gradient.reverse(x, beta), train=True, mutable=["batch_stats"])
-    return out, updates["batch_stats"]
+    return jax.nn.log_softmax(logits), updates["batch_stats"]
 
   if len(batch_stats) == 1:
     (name,) = batch_stats

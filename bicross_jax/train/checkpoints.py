@@ -205,15 +205,13 @@ def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
 
 
 def _best(folder, steps):
-  """The step with the best value of the metric; the earliest of equals."""
+  """The step with the best value of the metric, the earliest of equals; or the last one judged."""
   found = []
   for step in steps:
     metric = read_meta(folder / str(step))["metric"]
     if metric["value"] is not None:
-      found.append(({"min": 1, "max": -1}.get(metric["mode"]), metric["value"], step))
-  if found and found[0][0] is None:  # mode "last"
-    return max(step for _, _, step in found)
-  found = [(sign * value, step) for sign, value, step in found]
+      rank = {"min": metric["value"], "max": -metric["value"], "last": -step}
+      found.append((rank[metric["mode"]], step))
   if not found:
     raise errors.UserError(
         f"no checkpoint in {folder} has been validated yet; "

@@ -20,7 +20,7 @@ SMALL = ["input.height=32", "input.width=64", "data.height=32", "data.width=64",
 
 def _remaining_shift(names, steps=600):
   """The distance of two domains' features after alignment; they start 1.5 apart."""
-  head = models.create("domain_head", hidden=32)
+  head = models.create("projection_head", hidden=32, features=2)
   variables = {
       name: models.init(head, jax.random.key(i), (8, 1, 1, 4)) for i, name in enumerate(names)}
   params = {name: v["params"] for name, v in variables.items()} | {"shift": jnp.full((4,), 1.5)}

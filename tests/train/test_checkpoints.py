@@ -78,6 +78,13 @@ def test_best_of_a_metric_to_maximise(tmp_path):
   assert checkpoints.find(tmp_path).name == "1"
 
 
+def test_in_mode_last_the_last_judged_checkpoint_is_the_best(tmp_path):
+  with checkpoints.Checkpoints(tmp_path) as store:
+    for step, value in ((1, 0.2), (2, 0.5), (3, None)):
+      store.save(step, state(step), variables(step), meta(step, value, "last"), 2)
+  assert checkpoints.find(tmp_path).name == "2"
+
+
 def test_same_step_again_replaces(run):
   with checkpoints.Checkpoints(run) as store:
     store.save(3, state(7), variables(7), meta(3, 0.1), 3)

@@ -18,14 +18,10 @@ import bicross_jax
 from bicross_jax import errors
 from bicross_jax.train import processes
 from bicross_jax.train import runs
+from tests.scripts import conftest as scripts
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SMALL = [
-    "--config.data.train=8", "--config.data.validation=3", "--config.data.test=3",
-    "--config.data.height=32", "--config.data.width=64", "--config.data.batch_size=4",
-    "--config.input.height=32", "--config.input.width=64",
-    "--config.train.steps=4", "--config.train.log_every=1", "--config.train.validate_every=2",
-]
+SMALL = [*(s for s in scripts.SMALL if "parent" not in s), "--config.train.steps=4"]
 
 
 def free_port():
