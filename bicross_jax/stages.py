@@ -4,6 +4,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 
+import jax
 import ml_collections
 
 from bicross_jax import config as grammar
@@ -14,7 +15,9 @@ from bicross_jax.data import pipeline
 from bicross_jax.evaluation import baselines as baseline
 from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.evaluation import run as evaluation
+from bicross_jax.models import transfer
 from bicross_jax.recipes import depth as depth_recipe
+from bicross_jax.train import checkpoints
 from bicross_jax.train import devices
 from bicross_jax.train import loop
 from bicross_jax.train import processes
@@ -54,13 +57,14 @@ def run(config, workdir=None, root="runs") -> dict:
   devices.enable_compile_cache()
   began = time.perf_counter()
   data = pipeline.open(config.data)
+  target = pipeline.open(config.target, "target") if "target" in config else None
   opened = time.perf_counter() - began
   if opened > 1:
     processes.say(f"data: {opened:.1f} s ({data.folder})")
   config = grammar.resolve_durations(config, data.sizes["train"])
   initial = _initial(config, root)
   recipe = recipes.create(config)
-  batches, judged = _batches(config, data, recipe.batch_spec())
+  batches, judged = _batches(config, data, target, recipe.batch_spec())
   rules = protocol(config)
 
   def validate(predict):
@@ -71,13 +75,13 @@ def run(config, workdir=None, root="runs") -> dict:
     return loop.run(config, recipe, batches, validate, folder, initial)
 
 
-def _batches(config, data, spec):
+def _batches(config, data, target, spec):
   """(what to train on, what to validate on); a target's labels serve only under `oracle`."""
-  if "target" not in config:
+  if target is None:
     batches = data.batches(spec, seed=config.seed)
     return batches, batches
   source = data.batches(spec["source"], seed=config.seed)
-  target = pipeline.open(config.target).batches(spec["target"], seed=config.seed + _TARGET_ORDER)
+  target = target.batches(spec["target"], seed=config.seed + _TARGET_ORDER)
   streams = pipeline.Streams({"source": source, "target": target})
   return streams, target if config.oracle else source
 
@@ -85,12 +89,16 @@ def _batches(config, data, spec):
 def _initial(config, root) -> Initial | None:
   """What the stage starts from: `init_from`, or its parent, which is trained first if need be."""
   if "parent" not in config:
-    return None
+    return _weights(config) if config.get("init_from") else None
   if config.init_from:
     processes.say(f"{config.stage} starts from {config.init_from}")
     start = trained.load(config.init_from)
+    absent = _absent(config.parent, start.variables)
+    if absent:
+      raise errors.UserError(f"{config.init_from} has no {', '.join(absent)}, and {config.stage} "
+                             f"starts from a whole network")
   else:
-    folder, done = processes.by_first(lambda: _parent_folder(config.parent, root))
+    folder, done = processes.by_first(lambda: run_folder(config.parent, root))
     if done:
       processes.say(f"{config.stage} starts from {folder}")
     else:
@@ -102,36 +110,73 @@ def _initial(config, root) -> Initial | None:
   return Initial(init_from=start.variables, teacher=start.variables)
 
 
-def _parent_folder(parent, root) -> tuple[str, bool]:
-  """The folder of the parent's run, and whether that run is finished.
+def _weights(config) -> Initial:
+  """The weights `init_from` for a stage that stands on no other; they may lack whole modules."""
+  variables, _ = checkpoints.restore_variables(checkpoints.find(config.init_from))
+  absent = _absent(config, variables)
+  fresh = f"; new and random: {', '.join(absent)}" if absent else ""
+  processes.say(f"{config.stage} starts from {config.init_from}{fresh}")
+  return Initial(init_from=variables)
 
-  It is the parent's default folder, unless that holds a run of another config; then one beside
-  it that the config's hash names.
+
+def _absent(config, variables) -> list[str]:
+  """The modules of a config's network that variables lack; UserError where they do not fit it."""
+  module = depth_recipe.network(config)
+  key = jax.random.key(0)
+  shapes = jax.eval_shape(lambda key: depth_recipe.initialise(config, module, key), key)
+  return transfer.adopt(shapes, variables)[1]
+
+
+def run_folder(config, root="runs", *, spare_default=False) -> tuple[str, bool]:
+  """The folder of a run that was given no other, and whether that run is finished.
+
+  It is the default folder, or one beside it that the config's hash names: where that is there, or
+  where the default folder holds a run of another config.
+
+  Args:
+    config: of the stage.
+    root: folder that holds all runs.
+    spare_default: do not begin a run in the default folder.
   """
-  data = pipeline.open(parent.data)
-  config = grammar.resolve_durations(parent, data.sizes["train"])
-  folder = default_workdir(parent, root)
-  if (folder / runs.CONFIG).is_file() and runs.differences(
-      runs.read_json(folder / runs.CONFIG), config):
-    folder = folder.with_name(f"{folder.name}-{runs.config_hash(config)[:8]}")
+  data = pipeline.open(config.data)
+  config = grammar.resolve_durations(config, data.sizes["train"])
+  folder = default_workdir(config, root)
+  named = folder.with_name(f"{folder.name}-{runs.config_hash(config)[:8]}")
+  file = folder / runs.CONFIG
+  if file.is_file():
+    other = bool(runs.differences(runs.read_json(file), config))
+  else:
+    other = spare_default or named.is_dir()
+  folder = named if other else folder
   return str(folder), runs.finished(folder) is not None
+
+
+def chain(config, workdir=None, root="runs") -> list[pathlib.Path]:
+  """The folders of a finished run and of those it stands on, the first stage first."""
+  folder = pathlib.Path(workdir or default_workdir(config, root))
+  if "parent" not in config:
+    return [folder]
+  if config.init_from:
+    return [pathlib.Path(config.init_from), folder]
+  return [*chain(config.parent, run_folder(config.parent, root)[0], root), folder]
 
 
 def evaluation_config(trained_config, other=None, overrides: Sequence[str] = ()):
   """The config of a trained network with other data and another protocol.
 
-  A network that was adapted to a target is tested there unless told otherwise.
+  A network that was adapted to a target is tested there unless told otherwise, and any network
+  on the target of another config that has one.
 
   Args:
     trained_config: of the checkpoint.
-    other: a config to take the sections `data` and `eval` from, or None.
+    other: a config to take the sections `data` (or `target`) and `eval` from, or None.
     overrides: "data.key=value" and "eval.key=value" texts.
   """
   config = ml_collections.ConfigDict(trained_config.to_dict())
   if "target" in config:
     config.data = config.target
   if other is not None:
-    config.data, config.eval = other.data, other.eval
+    config.data, config.eval = other.get("target", other.data), other.eval
   for item in overrides:
     grammar.override(config, item)
   return config

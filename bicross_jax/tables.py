@@ -14,7 +14,6 @@ from bicross_jax import trained
 from bicross_jax.data.formats import files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
-from bicross_jax.train import runs
 
 COLUMNS = ("abs_rel", "rmse", "d1")
 
@@ -71,12 +70,12 @@ def run(
 def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[dict]:
   """Metrics of each image for one row and one seed; trained and tested only where that is new.
 
-  The run lies in a folder that its config's hash names, so rows that differ in the test alone
-  share it.
+  The run lies where a stage that starts from it looks for it (`stages.run_folder`), so it serves
+  all rows that stand on it or differ in the test alone.
   """
   config = copy.deepcopy(row.config)
   config.seed = seed  # parents follow
-  workdir = pathlib.Path(root) / config.system / "tables" / "runs" / runs.config_hash(config)
+  workdir = pathlib.Path(stages.run_folder(config, root, spare_default=True)[0])
   where = workdir / "-".join([part, *map(_slug, row.test)])
   if not (where / "images.json").is_file():
     stages.run(config, workdir=workdir, root=root)
@@ -85,6 +84,36 @@ def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[d
         model, stages.evaluation_config(model.config, None, row.test), part)
     reports.save(where, report)
   return [r for r in json.loads((where / "images.json").read_text()) if r["pixels"]]
+
+
+def chain(config, workdir=None, root="runs") -> dict:
+  """Tests every stage that a finished run stands on, and itself, on its source and its target.
+
+  Args:
+    config: of the last stage; `target`, where it has one, is the second domain.
+    workdir, root: as for `stages.run`.
+
+  Returns:
+    {stage and modality: {domain and metric: mean over the test images}}, which is also printed and
+    written to `chain.md` and `chain.json` in the run's folder.
+  """
+  folders, rows = stages.chain(config, workdir, root), {}
+  sections = [name for name in ("data", "target") if name in config]
+  for folder in folders:
+    model = trained.load(folder)
+    row = rows[f"{model.config.stage} ({model.config.input.modality})"] = {}
+    for section in sections:
+      where = copy.deepcopy(config)
+      where.target = where[section]
+      report, _ = stages.evaluate(model, stages.evaluation_config(model.config, where), "test")
+      row.update({f"{where.target.domain} {m}": report.summary[m] for m in COLUMNS})
+  columns = tuple(next(iter(rows.values())))
+  text = reports.table(rows, columns, markdown=True)
+  reports.write_json(folders[-1] / "chain.json", rows)
+  with files.write_whole(folders[-1] / "chain.md") as file:
+    file.write(f"{text}\n".encode())
+  print(f"\n{text}\n\nwritten: {folders[-1] / 'chain.md'}, {folders[-1] / 'chain.json'}")
+  return rows
 
 
 def _slug(label):

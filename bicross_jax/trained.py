@@ -8,6 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bicross_jax import errors
 from bicross_jax import recipes
 from bicross_jax.train import checkpoints
 
@@ -47,10 +48,15 @@ def load(path, which: str = "best") -> Trained:
     which: "best" or "last", where `path` is a run's folder.
 
   Raises:
-    errors.UserError: nothing there, or not a whole checkpoint of this package.
+    errors.UserError: nothing there, not a whole checkpoint of this package, or one of a part of a
+      network.
   """
   folder = checkpoints.find(path, which)
   variables, meta = checkpoints.restore_variables(folder)
+  if meta.get("part", "params") != "params":
+    raise errors.UserError(
+        f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
+        "from with --config.init_from")
   config = ml_collections.ConfigDict(meta["config"])
   recipe = recipes.create(config)
   return Trained(config, recipe.module, variables, meta, jax.jit(recipe.predict))

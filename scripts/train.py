@@ -1,5 +1,6 @@
 """Trains one stage of a system, and first the stages it stands on.
 
+    python scripts/train.py --config configs/bicross.py:all      # and tests every stage in the end
     python scripts/train.py --config configs/bicross.py:crossmodality
     python scripts/train.py --config configs/bicross.py:pretrain --config.seed=1 --workdir runs/mine
 
@@ -24,6 +25,10 @@ def main(argv: list[str]) -> int:
   from bicross_jax import stages  # heavy, so only once the arguments are known to be right
 
   stages.run(config, workdir=args.workdir)
+  if config.get("report"):
+    from bicross_jax import tables
+
+    tables.chain(config, args.workdir)
   return 0
 
 

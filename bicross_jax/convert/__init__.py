@@ -1,5 +1,6 @@
-"""Other frameworks' weights to our variables."""
+"""Other frameworks' weights to our variables, and ours to PyTorch."""
 
 from bicross_jax.convert.torch_state import from_torch
+from bicross_jax.convert.torch_state import to_torch
 
-__all__ = ["from_torch"]
+__all__ = ["from_torch", "to_torch"]

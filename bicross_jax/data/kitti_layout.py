@@ -6,13 +6,14 @@
 """
 
 from collections.abc import Iterator
+import functools
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
 from bicross_jax import errors
+from bicross_jax.data import missing_spikes
 from bicross_jax.data import spike_simulation
+from bicross_jax.data import workers as processes
 from bicross_jax.data.formats import depth, files, image, kitti, video
 from bicross_jax.sim import streams
 
@@ -87,34 +88,19 @@ def write_frame(frame: Frame, output, plan: spike_simulation.Plan) -> bool:
     _write_depth(frame, depth_file, shape)
     made = True
   if not spike_simulation.is_finished(spike_file, (plan.steps, *shape), plan.overwrite):
-    lights = _lights_around(frame, streams.reach(plan.steps, plan.timing), shape)
+    around = missing_spikes.around(
+        frame.near, frame.index, streams.reach(plan.steps, plan.timing))
+    lights = spike_simulation.lights_of(around, shape)
     spike_simulation.write_window(spike_file, lights, plan, f"{frame.drive}/{name}")
     made = True
   return made
 
 
-def write_all(frames: list[Frame], output, plan: spike_simulation.Plan) -> Iterator[bool]:
-  """`write_frame` for each of the frames; yields what it returns."""
-  for frame in frames:
-    yield write_frame(frame, output, plan)
-
-
-def _lights_around(frame: Frame, n: int, shape) -> list[np.ndarray]:
-  """The frame's light in the middle of 2 n + 1; beyond a gap the frame before it is held."""
-  def light(index):
-    picture = image.read_rgb(frame.near[index])
-    if picture.shape[:2] != shape:
-      raise errors.BadFileError(frame.near[index], f"is {picture.shape[:2]}", f"{shape}")
-    return spike_simulation.light_of(picture)
-
-  def side(direction):
-    lights = [middle]
-    while len(lights) <= n and frame.index + direction * len(lights) in frame.near:
-      lights.append(light(frame.index + direction * len(lights)))
-    return lights[1:] + lights[-1:] * (n + 1 - len(lights))
-
-  middle = light(frame.index)
-  return side(-1)[::-1] + [middle] + side(1)
+def write_all(frames: list[Frame], output, plan: spike_simulation.Plan, workers: int = 1
+              ) -> Iterator[bool]:
+  """`write_frame` for each of the frames, by several processes; yields what it returns."""
+  return processes.each(
+      functools.partial(write_frame, output=output, plan=plan), frames, workers)
 
 
 def _write_depth(frame: Frame, path: pathlib.Path, shape) -> None:

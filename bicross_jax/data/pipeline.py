@@ -18,9 +18,10 @@ import ml_collections
 import numpy as np
 
 from bicross_jax import errors
+from bicross_jax.data import layouts
 from bicross_jax.data import pipeline_order
 from bicross_jax.data import pipeline_records
-from bicross_jax.data.builders import kitti
+from bicross_jax.data.builders import spike_frames
 from bicross_jax.data.builders import spike_world
 from bicross_jax.data.builders import storage
 
@@ -31,26 +32,33 @@ Batch = dict[str, np.ndarray]
 Truth = dict[str, Any]
 
 
-def open(config: ml_collections.ConfigDict) -> "Data":  # pylint: disable=redefined-builtin
+def open(  # pylint: disable=redefined-builtin
+    config: ml_collections.ConfigDict, section: str = "data") -> "Data":
   """Opens a data set, building it first where it is not there yet.
 
   Args:
-    config: the `data` section: `name` ("spike_world" or "kitti"), `data_dir`, `height`, `width`,
-      `steps`, `batch_size` (of the global batch); the training examples in use, `limit` (how
-      many, 0 = all) and `labelled` (how many of them keep their depth, 0 = all; the others have
-      depth 0 throughout; `pipeline_order.chosen_rows` draws both); `oversample_labelled` (half of each batch is labelled).
-      For spike_world `domain` and the sizes `train`, `validation`, `test`; `data_dir` is where
-      the set is kept. For kitti `domain` is the split ("eigen", "eigen_benchmark", or "listed"
-      with `parts`) and `allow_missing` says whether frames that lack files are left out;
-      `data_dir` is the folder that holds `input`, and height and width are of the crop.
+    config: a section of a config: `name` ("spike_world" or a key of `layouts.SETS`), `domain`,
+      `data_dir`, `height`, `width`, `steps`, `batch_size` (of the global batch); the training
+      examples in use, `limit` (how many, 0 = all) and `labelled` (how many of them keep their
+      depth, 0 = all; the others have depth 0 throughout; `pipeline_order.chosen_rows` draws
+      both); `oversample_labelled` (half of each batch is labelled). For spike_world the sizes
+      `train`, `validation`, `test`; `data_dir` is where the set is kept. For real sets
+      `allow_missing` says whether frames that lack files are left out, and `parts` what the
+      domain "listed" of kitti takes; `data_dir` is the folder that holds the set's tree, and
+      height and width are of the crop.
+    section: the section's name, for errors.
 
   Raises:
     errors.UserError: a name, size or folder that does not work.
   """
-  if config.name not in _SETS:
-    raise errors.UserError(
-        f"unknown data set {config.name!r}: choose from {', '.join(sorted(_SETS))}")
-  return Data(_SETS[config.name](config), config)
+  if config.name == "spike_world":
+    builder = _spike_world(config)
+  elif config.name in layouts.SETS:
+    builder = _spike_frames(config, section)
+  else:
+    names = sorted(("spike_world", *layouts.SETS))
+    raise errors.UserError(f"unknown data set {config.name!r}: choose from {', '.join(names)}")
+  return Data(builder, config, section)
 
 
 def _spike_world(config):
@@ -62,20 +70,22 @@ def _spike_world(config):
       storage.root(config.data_dir))
 
 
-def _kitti(config):
-  frames = kitti.find_frames(
-      config.data_dir, config.domain, config.get("parts"), config.get("allow_missing", False))
+def _spike_frames(config, section):
+  frames = layouts.find_frames(
+      config.name, config.data_dir, config.domain, config.get("parts"),
+      allow_missing=config.get("allow_missing", False), section=section)
   builder = storage.prepare(
-      kitti.SpikeKitti, kitti.KittiConfig(frames=frames, steps=config.steps), storage.root())
+      spike_frames.SpikeFrames,
+      spike_frames.SpikeFramesConfig(
+          dataset=config.name, domain=config.domain, frames=frames, steps=config.steps),
+      storage.root())
   height, width = builder.info.metadata["smallest"]
   if config.height > height or config.width > width:
     raise errors.UserError(
-        f"the crop of {config.height}x{config.width} is larger than the smallest frame of kitti, "
-        f"{height}x{width}; lower config.data.height and config.data.width")
+        f"the crop of {config.height}x{config.width} is larger than the smallest frame of "
+        f"{config.name}, {height}x{width}; lower config.{section}.height and "
+        f"config.{section}.width")
   return builder
-
-
-_SETS: dict[str, Callable] = {"spike_world": _spike_world, "kitti": _kitti}
 
 
 class Data:
@@ -87,18 +97,18 @@ class Data:
     labelled: bool[sizes["train"]], which training examples keep their depth.
   """
 
-  def __init__(self, builder, config: ml_collections.ConfigDict):
+  def __init__(self, builder, config: ml_collections.ConfigDict, section: str = "data"):
     self.folder = pathlib.Path(builder.data_dir)
     self._name = builder.name
     self._config = config
     self._records = pipeline_records.Records(builder, (config.height, config.width))
     size = self._records.sizes["train"]
     if config.limit < 0:
-      raise errors.UserError(f"config.data.limit={config.limit} is negative")
+      raise errors.UserError(f"config.{section}.limit={config.limit} is negative")
     limit = min(config.limit or size, size)
     if not 0 <= config.labelled <= limit:
       raise errors.UserError(
-          f"config.data.labelled={config.labelled}, but {limit} training examples are in use")
+          f"config.{section}.labelled={config.labelled}, but {limit} training examples are in use")
     self._used, self.labelled = pipeline_order.chosen_rows(size, limit, config.labelled)
     self.sizes = {**self._records.sizes, "train": limit}
 

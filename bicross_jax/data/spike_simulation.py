@@ -4,7 +4,7 @@ A finished file is never made again: one that is there and has the right size is
 has another size is an error unless it may be replaced. A file takes its name only when complete.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import pathlib
 from typing import NamedTuple
 import zlib
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data.formats import files, npy, spikes, video
+from bicross_jax.data.formats import files, image, npy, spikes, video
 from bicross_jax.sim import spike_camera, streams
 
 _light = jax.jit(spike_camera.light)
@@ -55,6 +55,23 @@ def light_of(frame: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarr
 
     light = cv2.resize(light, (size[1], size[0]), interpolation=cv2.INTER_AREA)
   return light
+
+
+def lights_of(pictures: Sequence, shape: tuple[int, int]) -> list[np.ndarray]:
+  """The light of some pictures of one size, float32[H, W] each; one that comes twice is read once.
+
+  Raises:
+    errors.BadFileError: a picture is missing, damaged or of another size than `shape`.
+  """
+  lights = {}
+  for path in pictures:
+    if path not in lights:
+      picture = image.read_rgb(path)
+      if picture.shape[:2] != tuple(shape):
+        raise errors.BadFileError(
+            path, f"is {picture.shape[0]}x{picture.shape[1]}", f"{shape[0]}x{shape[1]}")
+      lights[path] = light_of(picture)
+  return [lights[path] for path in pictures]
 
 
 def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:

@@ -1,5 +1,7 @@
 """Which pixels of a teacher are good enough to learn from, without any label (BiCross, SCTS)."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -33,3 +35,21 @@ def disagreement(a: jax.Array, b: jax.Array) -> jax.Array:
 def spread(depths: jax.Array) -> jax.Array:
   """Standard deviation of log depth over views: float32[V, B, H, W] -> [B, H, W], no gradient."""
   return jax.lax.stop_gradient(jnp.std(jnp.log(depths), axis=0))
+
+
+def view_spread(
+    look: Callable[[jax.Array], jax.Array], spike: jax.Array, shaken: jax.Array, depth: jax.Array
+) -> jax.Array:
+  """`spread` of a network over a stream, its mirror image and an augmented version of it.
+
+  Args:
+    look: the network, uint8[2 B, H, W, T/8] -> depth in metres, float32[2 B, h, w], positive.
+    spike: uint8[B, H, W, T/8], packed along time.
+    shaken: the same streams, augmented in a way that leaves every pixel its depth.
+    depth: what the network says of `spike`.
+
+  Returns:
+    float32[B, h, w], without a gradient.
+  """
+  mirrored, moved = jnp.split(look(jnp.concatenate([spike[:, :, ::-1], shaken])), 2)
+  return spread(jnp.stack([depth, mirrored[:, :, ::-1], moved]))

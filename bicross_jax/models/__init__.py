@@ -10,7 +10,7 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import dpt, projection
+from bicross_jax.models import dpt, projection, spike_unet
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "init"]
@@ -18,6 +18,7 @@ __all__ = ["MODELS", "create", "init"]
 MODELS = {
   "dpt": dpt.DPT,
   "projection_head": projection.ProjectionHead,
+  "spike_unet": spike_unet.SpikeUNet,
 }
 
 

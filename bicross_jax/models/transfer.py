@@ -89,3 +89,38 @@ def graft(
     raise errors.UserError("nothing of these weights fits this network")
   grafted = {path: leaf if path in kept else other[path] for path, leaf in flat.items()}
   return traverse_util.unflatten_dict(grafted, sep="/"), sorted(kept)
+
+
+def adopt(fresh: Variables, source: Variables) -> tuple[dict[str, Any], list[str]]:
+  """Puts weights into a freshly initialised tree, by whole modules.
+
+  Where `graft` takes what fits, this leaves nothing out: every leaf of the source must have its
+  place, and a module at the top of the tree (`backbone`, `uncertainty_head`) that the source has
+  at all it must have whole.
+
+  Args:
+    fresh: variables of the network to be; shapes are enough to learn what will stay fresh.
+    source: variables of another network, or of some of its modules.
+
+  Returns:
+    (variables with the structure of `fresh`, names of the modules that the source lacks).
+
+  Raises:
+    errors.UserError: something does not fit; the message lists it.
+  """
+  flat, other = (traverse_util.flatten_dict(tree, sep="/") for tree in (fresh, source))
+  module = lambda path: path.split("/")[1]
+  there = {module(path) for path in other}
+  wrong = [f"no place for {path}" for path in sorted(other.keys() - flat.keys())]
+  for path, leaf in flat.items():
+    if path in other and np.shape(other[path]) != leaf.shape:
+      wrong.append(f"{path} is {np.shape(other[path])}, not {leaf.shape}")
+    elif path not in other and module(path) in there:
+      wrong.append(f"no {path}")
+  if wrong or not other:
+    more = f" and {len(wrong) - 6} more" if wrong[6:] else ""
+    raise errors.UserError(
+        f"these weights do not fit the network: {', '.join(wrong[:6]) or 'they are none'}{more}")
+  adopted = {path: other.get(path, leaf) for path, leaf in flat.items()}
+  absent = sorted({module(path) for path in flat} - there)
+  return traverse_util.unflatten_dict(adopted, sep="/"), absent

@@ -12,6 +12,8 @@ from bicross_jax.losses import pooled
 from bicross_jax.losses import pseudo
 from bicross_jax.ops import augment
 from bicross_jax.ops import gradient
+from bicross_jax.ops import rates
+from bicross_jax.ops import resize
 from bicross_jax.recipes import depth
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
@@ -37,6 +39,11 @@ def create(config) -> train_state.Recipe:
   trusts it: "head" (the teacher's uncertainty head), "disagreement" (of teacher and student) or
   "variance" (of the teacher over a mirrored and a strongly augmented view) is below its median.
 
+  A teacher that sees what its student sees can only repeat its own bias. Ours (`adapt.match`) sees
+  the target with the source's firing rates (`ops.rates`), on which source supervision keeps it
+  right, and (`adapt.mirror`) says the mean of the stream and its mirror image. The student and
+  what is published see the target as it is. Neither is in the paper.
+
   Batches: {"source": {spike, depth}, "target": {spike}}. Params are {"student"} and the domain
   heads; `teacher` is the moving average of the student, which is what is published.
   """
@@ -48,6 +55,7 @@ def create(config) -> train_state.Recipe:
     raise errors.UserError("adapt.filter=head needs model.uncertainty")
   aligns = a.method != "meanteacher"  # that method does not see the source after the warm-up
   teaches = a.method != "adversarial"
+  matches = teaches and a.match
   module = depth.network(config)
   head = models.create("projection_head", hidden=HIDDEN, features=2, axis_name=AXIS)
   names = HEADS[a.heads] if aligns else ()
@@ -65,37 +73,53 @@ def create(config) -> train_state.Recipe:
         for i, name in enumerate(names)
     }
     params = {"student": student, **{name: v["params"] for name, v in heads.items()}}
+    stats = {"heads": {name: v["batch_stats"] for name, v in heads.items()}}
+    if matches:
+      stats["rates"] = {name: rates.none_yet(size)._asdict() for name in ("source", "target")}
     return train_state.TrainState(
-        step=jnp.zeros((), jnp.int32), params=params,
-        batch_stats={name: v["batch_stats"] for name, v in heads.items()},
+        step=jnp.zeros((), jnp.int32), params=params, batch_stats=stats,
         opt_state=transform.init(params),
         teacher={"params": student} if teaches else {})
 
-  def look_at(teacher, view):
-    return module.apply(teacher, depth.network_input(config, view))
+  def measured(state, streams):
+    """The running moments of both domains, by name."""
+    return {
+        name: rates.running(
+            rates.Moments(**state.batch_stats["rates"][name]),
+            rates.moments(resize.nearest(spike, size), axis_name=AXIS), state.step)
+        for name, spike in streams.items()}
 
   def train_step(state, batch, key):
     keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))}
     source = depth.maybe_flip(config, keys["source"], batch["source"])
     target = depth.maybe_flip(config, keys["target"], batch["target"])
-    strong = {"spike": augment.strong(keys["strong"], target["spike"])}
+    student_view = target["spike"]
+    if a.augment or a.filter == "variance":
+      strong = augment.strong(keys["strong"], target["spike"])
+      student_view = strong if a.augment else student_view
     seen_by_student = jnp.concatenate([
-        depth.network_input(config, source),
-        depth.network_input(config, strong if a.augment else target)])
+        depth.network_input(config, source), depth.network_input(config, {"spike": student_view})])
     rows = len(source["spike"])
     adapting = state.step >= a.warmup
     label_weight = jnp.where(adapting, float(aligns), WARMUP_WEIGHT)
+    found = measured(state, {"source": source["spike"], "target": target["spike"]}) if matches else {}
+
+    def look(spike):
+      """(depth, uncertainty) that the teacher says of target streams."""
+      x = depth.network_input(config, {"spike": spike})
+      x = rates.match(x, found["target"], found["source"]) if matches else x
+      if not a.mirror:
+        out = module.apply(state.teacher, x)
+        return jnp.maximum(out.depth, depth.MIN_DEPTH), out.uncertainty
+      return mirrored_mean(module.apply(state.teacher, jnp.concatenate([x, x[:, :, ::-1]])))
+
     if teaches:
-      looking = look_at(state.teacher, target)
-      taught = jnp.maximum(looking.depth, depth.MIN_DEPTH)
+      taught, doubt = look(target["spike"])
       valid = masks.valid(
           taught, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth,
           crop=config.loss.crop)
       if a.filter == "variance":
-        mirrored = look_at(state.teacher, {"spike": target["spike"][:, :, ::-1]}).depth[:, :, ::-1]
-        shaken = look_at(state.teacher, strong).depth
-        spread = pseudo.spread(
-            jnp.maximum(jnp.stack([taught, mirrored, shaken]), depth.MIN_DEPTH))
+        doubt = pseudo.view_spread(lambda x: look(x)[0], target["spike"], strong, taught)
 
     def loss_fn(params):
       out = module.apply({"params": params["student"]}, seen_by_student, train=True)
@@ -103,22 +127,18 @@ def create(config) -> train_state.Recipe:
           jax.tree.map(lambda x, part=part: x[part], out)
           for part in (slice(None, rows), slice(rows, None)))
       supervised, parts = depth.supervised_loss(config, labelled, source["depth"], AXIS)
-      total, stats = label_weight * supervised, state.batch_stats
+      total, stats = label_weight * supervised, state.batch_stats["heads"]
       if aligns:
         parts["sca_loss"], parts["domain_accuracy"], stats = align(
-            head, params, state.batch_stats, labelled.features["layer_4"],
+            head, params, stats, labelled.features["layer_4"],
             unlabelled.features["layer_4"], a.reverse, axis_name=AXIS)
         total += adapting * a.sca * parts["sca_loss"]
       if teaches:
         learnt = jnp.maximum(unlabelled.depth, depth.MIN_DEPTH)
+        measure = pseudo.disagreement(taught, learnt) if a.filter == "disagreement" else doubt
         trusted = valid
         if a.filter != "none":
-          doubt = {
-              "head": lambda: looking.uncertainty,
-              "disagreement": lambda: pseudo.disagreement(taught, learnt),
-              "variance": lambda: spread,
-          }[a.filter]()
-          trusted = pseudo.trusted(doubt, valid, axis_name=AXIS)
+          trusted = pseudo.trusted(measure, valid, axis_name=AXIS)
         loss = depth_losses.LOSSES[config.loss.depth]
         parts["scp_loss"] = loss(learnt, taught, trusted, axis_name=AXIS)
         parts["trusted"] = pooled.masked_mean(trusted, jnp.ones_like(trusted), AXIS)
@@ -128,13 +148,14 @@ def create(config) -> train_state.Recipe:
     (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     grads = jax.lax.pmean(grads, AXIS)
     norm = optax.tree.norm(grads)
-    step = state.step
     state = depth.apply_gradients(transform, state, grads)
-    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
+    stats = {"heads": jax.lax.pmean(stats, AXIS)}
+    if matches:
+      stats["rates"] = {name: moments._asdict() for name, moments in found.items()}
+    state = state.replace(batch_stats=stats)
     if teaches:
-      momentum = optim.ema_momentum(a.alpha, step)
       state = state.replace(
-          teacher=optim.ema(state.teacher, {"params": state.params["student"]}, momentum))
+          teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha))
     return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
 
   def variables(state):
@@ -150,11 +171,28 @@ def create(config) -> train_state.Recipe:
       metric=("abs_rel", "min" if config.oracle else "last"),
       batch_spec=lambda: {
           "source": depth.field_spec(config, ("spike", "depth")),
-          "target": depth.field_spec(config, ("spike",)),
+          "target": depth.field_spec(config, ("spike",), "target"),
       },
       module=module,
       publishes="teacher" if teaches else "student",
   )
+
+
+def mirrored_mean(output):
+  """The mean of what a network says of inputs and, behind them in the batch, of their mirror images.
+
+  Args:
+    output: DPTOutput of float32[2 B, h, w].
+
+  Returns:
+    (depth, the geometric mean; uncertainty, None where there is none), float32[B, h, w] each.
+  """
+  def mean(x):
+    plain, mirrored = jnp.split(x, 2)
+    return (plain + mirrored[:, :, ::-1]) / 2
+
+  taught = jnp.exp(mean(jnp.log(jnp.maximum(output.depth, depth.MIN_DEPTH))))
+  return taught, None if output.uncertainty is None else mean(output.uncertainty)
 
 
 def align(head, params, batch_stats, source, target, beta: float, *, axis_name: str | None):

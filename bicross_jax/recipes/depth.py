@@ -129,9 +129,12 @@ def on_validation(config):
   return update
 
 
-def field_spec(config, fields) -> dict:
-  """Shapes and dtypes of one example of `fields` in the frame that the pipeline yields."""
-  h, w = config.data.height, config.data.width
+def field_spec(config, fields, section: str = "data") -> dict:
+  """Shapes and dtypes of one example of `fields` in the frame that the pipeline yields.
+
+  Frames of a source (`section` "data") and of a target ("target") may differ in size.
+  """
+  h, w = config[section].height, config[section].width
   known = {
       "rgb": ((h, w, 3), jnp.uint8),
       "spike": ((h, w, config.data.steps // 8), jnp.uint8),

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bicross_jax import models
+from bicross_jax.models import transfer
 from bicross_jax.recipes import depth
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
@@ -15,29 +17,45 @@ def create(config) -> train_state.Recipe:
   The network of `config.model` sees RGB or spikes, as `config.input.modality` says, and trains on
   depth + uncertainty loss. Batch fields: that modality and `depth`.
   """
-  module = depth.network(config)
+  return supervised(config, depth.network(config), depth.channels(config))
+
+
+def supervised(config, module, channels: int) -> train_state.Recipe:
+  """The recipe of a network that learns from labels alone.
+
+  Args:
+    config: as for `create`.
+    module: float32[B, h, w, C] of `depth.network_input` -> DPTOutput; its batch norms, if any,
+      pool over `AXIS`.
+    channels: of the input that the module is initialised with.
+  """
   transform = depth.optimiser(config)
 
   def init(key, initial=None):
+    shape = (1, config.input.height, config.input.width, channels)
+    variables = models.init(module, key, shape)
     if initial is not None and initial.init_from is not None:
-      params = initial.init_from["params"]
-    else:
-      params = depth.initialise(config, module, key)["params"]
+      variables, _ = transfer.adopt(variables, initial.init_from)
     return train_state.TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, batch_stats={},
-        opt_state=transform.init(params))
+        step=jnp.zeros((), jnp.int32), params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=transform.init(variables["params"]))
 
   def train_step(state, batch, key):
     batch = depth.maybe_flip(config, key, batch)
 
     def loss_fn(params):
-      output = module.apply({"params": params}, depth.network_input(config, batch), train=True)
-      return depth.supervised_loss(config, output, batch["depth"], AXIS)
+      output, updates = module.apply(
+          {"params": params, "batch_stats": state.batch_stats}, depth.network_input(config, batch),
+          train=True, mutable=["batch_stats"])
+      total, parts = depth.supervised_loss(config, output, batch["depth"], AXIS)
+      return total, (parts, updates.get("batch_stats", {}))
 
-    (loss, parts), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     grads = jax.lax.pmean(grads, AXIS)
     norm = optax.tree.norm(grads)
     state = depth.apply_gradients(transform, state, grads)
+    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
     return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
 
   return train_state.Recipe(

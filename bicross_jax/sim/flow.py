@@ -20,6 +20,8 @@ def between(first: np.ndarray, second: np.ndarray, fractions) -> list[np.ndarray
 
   if first.shape != second.shape or first.ndim != 2:
     raise ValueError(f"two frames of one size are needed, not {first.shape} and {second.shape}")
+  if np.array_equal(first, second):  # at rest
+    return [first] * len(fractions)
   dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
   grey = [np.round(255 * np.clip(f, 0, 1) ** (1 / 2.2)).astype(np.uint8) for f in (first, second)]
   forward = dis.calc(grey[0], grey[1], None)

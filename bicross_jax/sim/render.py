@@ -110,7 +110,7 @@ def _wet(world, eye: camera.Pose, d: Vec, steps, wetness: float) -> Vec:
   return Vec(*(share * c for c in mirrored))
 
 
-def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float):
+def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float, start):
   """Cover of falling rain before the surfaces: float32[...].
 
   Drops fall in three upright planes across the street (`_CURTAINS`), so that a stereo partner sees
@@ -118,8 +118,8 @@ def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float):
   """
   cover = 0.0
   for layer, (distance, width, reach) in enumerate(_CURTAINS):
-    s = (distance - pose.position.z) / d.z
-    x, y = pose.position.x + s * d.x, pose.position.y + s * d.y - _FALL * time
+    s = (distance + start[0] - pose.position.z) / d.z
+    x, y = pose.position.x + s * d.x, pose.position.y + s * d.y - _FALL * (time + start[1])
     i = jnp.floor(x / width)
     y = y + 7.3 * texture.random(i, i, world.light.seed + layer)
     j = jnp.floor(y / reach)
@@ -136,7 +136,7 @@ def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float):
 
 
 def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: int, time=0.0,
-         wetness: float = 0.0, rain: float = 0.0):
+         wetness: float = 0.0, rain: float = 0.0, rain_start=(0.0, 0.0)):
   """Renders an image.
 
   Args:
@@ -146,6 +146,8 @@ def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: i
     height, width: of the image.
     time: seconds after the middle, where the solids and the rain are then.
     wetness, rain: of the weather; 0 switches either off.
+    rain_start: metres along z from which the rain's planes are counted, and seconds that it has
+      been falling at the middle.
 
   Returns:
     float32[height, width, 3], linear light, 1 at full well, not clipped.
@@ -165,7 +167,7 @@ def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: i
       ground = jnp.where(hit.ground, jnp.exp(-world.light.extinction * hit.t), 0.0)
       colour = Vec(*(dim * c + ground * _enlarge(m) for c, m in zip(colour, mirror)))
     if rain:
-      cover = _rain(world, pose, d, hit.t, time, rain)
+      cover = _rain(world, pose, d, hit.t, time, rain, rain_start)
       colour = Vec(*(c + cover * (1.1 * h - c) for c, h in zip(colour, world.light.horizon)))
     return jnp.stack([_average(c) for c in colour], -1)
 

@@ -77,9 +77,25 @@ def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: i
     keyframes: K, odd, so that the window's middle is one of them.
     steps: of the spike stream, which fixes the window's length.
   """
+  world, motion = draw(key, domain)
+  return see(key, world, motion, domain, height=height, width=width, keyframes=keyframes,
+             steps=steps)
+
+
+def see(key, world: scene.Scene, motion: camera.Motion, domain: domains.Domain, *, height: int,
+        width: int, keyframes: int = 3, steps: int = 128, rain_start=(0.0, 0.0)) -> Sample:
+  """Renders a scene as `sample` does; of the key only the noise of the pictures is drawn.
+
+  Args:
+    key: PRNG key.
+    world: the scene at the window's middle.
+    motion: the camera at that moment and how it moves.
+    domain: what the scene was drawn from, static.
+    height, width, keyframes, steps: as in `sample`.
+    rain_start: as in `render.view`.
+  """
   if keyframes < 1 or keyframes % 2 == 0:
     raise ValueError(f"the number of keyframes is odd, not {keyframes}")
-  world, motion = draw(key, domain)
   size = dict(height=height, width=width)
   matrix = camera.intrinsics(domain.rig, height, width)
   baseline = jnp.float32(domain.rig.baseline)
@@ -89,7 +105,7 @@ def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: i
     pose = camera.beside(camera.pose(motion, time), shift)
     return render.view(
         world, pose, matrix, time=time, wetness=domain.weather.wetness, rain=domain.weather.rain,
-        **size)
+        rain_start=rain_start, **size)
 
   times = instants(keyframes, steps) if keyframes > 1 else jnp.zeros(1)
   times = jnp.concatenate([times, jnp.zeros(1)])

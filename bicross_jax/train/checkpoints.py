@@ -22,6 +22,7 @@ from bicross_jax.train.state import Variables
 
 # item -> a file in it that every checkpoint has
 ITEMS = {"state": "_METADATA", "variables": "_METADATA", "meta": "metadata"}
+PUBLISHED = ("variables", "meta")  # enough of them to read what a checkpoint publishes
 
 
 class _Keep:
@@ -139,7 +140,8 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
   """The folder of one checkpoint.
 
   Args:
-    path: a run's folder, or the folder of one checkpoint (then `which` does not matter).
+    path: a run's folder, or the folder of one checkpoint (then `which` does not matter), with
+      `variables` and `meta` at least.
     which: "best" (by the metric of the run's recipe) or "last".
 
   Raises:
@@ -152,7 +154,7 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
     problem = "is a file" if path.exists() else "does not exist"
     raise errors.BadFileError(path, problem, "a run's folder or the folder of a checkpoint")
   if any((path / item).exists() for item in ITEMS):
-    missing = _missing(path)
+    missing = [item for item in _missing(path) if item in PUBLISHED]
     if missing:
       raise errors.BadFileError(path, f"is no whole checkpoint: no {', '.join(missing)}")
     return path
@@ -160,7 +162,7 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
   if not folder.is_dir():
     raise errors.BadFileError(
         path, f"holds no {runs.CHECKPOINTS}",
-        "a run's folder, or the folder of a checkpoint with state, variables and meta")
+        "a run's folder, or the folder of a checkpoint with variables and meta")
   steps = _complete(folder)
   if not steps:
     partial = [f"{p.name} lacks {', '.join(_missing(p))}" for p in _numbered(folder)]

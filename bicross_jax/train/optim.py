@@ -223,19 +223,13 @@ def rate_factor(opt_state) -> jax.Array:
   return factors[0]
 
 
-def ema_momentum(alpha: float, step: jax.Array) -> jax.Array:
-  """min(alpha, (step + 1) / (step + 10)): a young teacher follows quickly."""
-  step = jnp.asarray(step, jnp.float32)
-  return jnp.minimum(alpha, (step + 1) / (step + 10))
-
-
 def ema(teacher, student, momentum: float | jax.Array):
   """The teacher's step: momentum * teacher + (1 - momentum) * student, leaf by leaf.
 
   Args:
     teacher: variables, for example {"params", "batch_stats"}.
     student: variables of the same structure. Leaves that are not floats are taken from here.
-    momentum: between 0 and 1, see `ema_momentum`.
+    momentum: between 0 and 1.
 
   Raises:
     ValueError: the trees or the shapes differ.

@@ -21,7 +21,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
   """A config as JSON would give it back: dicts, lists, texts, numbers, None.
 
-  Without its section `distributed`: that says where a run is computed, not what.
+  Without `distributed` and `report`: they say where a run is computed and what is told of it.
 
   Args:
     config: an ml_collections ConfigDict or a dict.
@@ -30,7 +30,8 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     errors.UserError: a field is nothing that JSON holds (an object, an infinite number).
   """
   as_dict = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  as_dict.pop("distributed", None)
+  for name in ("distributed", "report"):
+    as_dict.pop(name, None)
   try:
     return json.loads(json.dumps(as_dict, allow_nan=False))
   except (TypeError, ValueError) as error:

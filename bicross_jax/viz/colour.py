@@ -97,36 +97,53 @@ def uncertainty_picture(uncertainty: np.ndarray, high: float = 1.0) -> np.ndarra
   return paint(uncertainty / high, "uncertainty", ~np.isnan(uncertainty))
 
 
-def feature_picture(feature: np.ndarray) -> np.ndarray:
-  """How active a feature map is: root mean square over channels, from its 1st to 99th percentile.
+def feature_picture(feature: np.ndarray, high: float | None = None) -> np.ndarray:
+  """How active a feature map is, from 0 to `high` (by default its own 99th percentile).
 
   Args:
     feature: float[h, w, C].
+    high: the highest activity that is shown.
 
   Returns:
     uint8[h, w, 3].
   """
-  activity = np.sqrt(np.mean(np.square(np.asarray(feature, np.float32)), axis=-1))
-  low, high = np.percentile(activity, [1, 99])
-  return paint((activity - low) / max(high - low, 1e-12), "feature", np.isfinite(activity))
+  activity = feature_activity(feature)
+  high = float(np.percentile(activity, 99)) if high is None else high
+  return paint(activity / max(high, 1e-12), "feature", np.isfinite(activity))
 
 
-def spike_picture(spike: np.ndarray, steps: int = 16) -> np.ndarray:
+def feature_activity(feature: np.ndarray) -> np.ndarray:
+  """Root mean square over the channels of a feature map: float[h, w, C] -> float32[h, w]."""
+  return np.sqrt(np.mean(np.square(np.asarray(feature, np.float32)), axis=-1))
+
+
+def spike_picture(
+    spike: np.ndarray, steps: int = 16, white: float | None = None
+) -> np.ndarray:
   """Mean of the first steps of a spike stream as a grey picture: uint8[H, W, 3].
-
-  White is the 99.5th percentile of the firing rates, since few pixels fire at every step.
 
   Args:
     spike: uint8[H, W, T / 8], packed along time, bit t % 8 (little) of byte t // 8.
     steps: how many to average, a multiple of 8; all, where the stream is shorter.
+    white: the firing rate that is white; by default `spike_white` of this stream.
   """
+  rate = firing_rate(spike, steps)
+  white = spike_white(spike, steps) if white is None else white
+  grey = (255 * np.minimum(rate / white, 1)).round().astype(np.uint8)
+  return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def spike_white(spike: np.ndarray, steps: int = 16) -> float:
+  """The 99.5th percentile of the firing rates (few pixels fire at every step), more than 0."""
+  return max(float(np.percentile(firing_rate(spike, steps), 99.5)), 1e-12)
+
+
+def firing_rate(spike: np.ndarray, steps: int = 16) -> np.ndarray:
+  """Share of the first steps at which a pixel fires: float64[H, W]; see `spike_picture`."""
   if spike.dtype != np.uint8 or spike.ndim != 3 or steps % 8 or steps < 8:
     raise ValueError(f"packed spikes uint8[H, W, T/8] and steps of 8 are needed, got"
                      f" {spike.dtype} {spike.shape}, {steps} steps")
-  rate = np.unpackbits(spike[..., : steps // 8], axis=-1, bitorder="little").mean(-1)
-  white = max(float(np.percentile(rate, 99.5)), 1e-12)
-  grey = (255 * np.minimum(rate / white, 1)).round().astype(np.uint8)
-  return np.repeat(grey[..., None], 3, axis=-1)
+  return np.unpackbits(spike[..., : steps // 8], axis=-1, bitorder="little").mean(-1)
 
 
 def thicken(depth: np.ndarray, radius: int = 1) -> np.ndarray:

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import pathlib
+import subprocess
 
 import numpy as np
 from PIL import Image
@@ -16,8 +17,9 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
   """Writes frames as a video; the suffix says which kind, and at no moment is there half a file.
 
   Args:
-    path: ending in ".mp4" (H.264, through imageio and its ffmpeg; an odd height or width gets one
-      more row or column, a copy of the last) or ".gif" (256 colours a frame).
+    path: ending in ".mp4" (H.264, by the ffmpeg of imageio-ffmpeg; an odd height or width gets one
+      more row or column, a copy of the last) or ".gif" (256 colours a frame; all
+      frames are held until the end).
     frames: uint8[H, W, 3] each, all of one size; read one at a time.
     fps: frames a second. A GIF holds hundredths of a second a frame, so it is rounded.
 
@@ -25,7 +27,8 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
     The number of frames.
 
   Raises:
-    errors.UserError: another suffix, no frames, or .mp4 where imageio-ffmpeg is not installed.
+    errors.UserError: another suffix, no frames, .mp4 where imageio-ffmpeg is not installed, or a
+      file that cannot be written whole.
     ValueError: frames that are not uint8[H, W, 3] of one size.
   """
   path = pathlib.Path(path)
@@ -61,15 +64,32 @@ def _checked(frames):
 
 
 def _write_mp4(path, frames, fps):
-  import imageio.v2 as imageio  # with its ffmpeg, needed for this alone
+  import imageio_ffmpeg  # for its ffmpeg
 
+  first = next(frames)
+  odd = [(0, n % 2) for n in first.shape[:2]]
+  height, width = (n + pad for n, (_, pad) in zip(first.shape, odd))
+  command = [
+      imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-f", "rawvideo", "-pix_fmt", "rgb24",
+      "-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt",
+      "yuv420p", "-crf", "18", "-f", "mp4", "-y", str(path)]
   count = 0
-  with imageio.get_writer(
-      path, fps=fps, codec="libx264", quality=8, macro_block_size=1, ffmpeg_log_level="error"
-  ) as writer:
-    for count, frame in enumerate(frames, 1):
-      odd = [(0, n % 2) for n in frame.shape[:2]]
-      writer.append_data(np.pad(frame, (*odd, (0, 0)), mode="edge"))
+  # A group of its own, so that an interrupt from the keyboard is ours alone.
+  with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as ffmpeg:
+    try:
+      for count, frame in enumerate(itertools.chain([first], frames), 1):
+        frame = np.ascontiguousarray(np.pad(frame, (*odd, (0, 0)), mode="edge"))
+        try:
+          ffmpeg.stdin.write(frame.data)
+        except BrokenPipeError:
+          break
+      ffmpeg.communicate()
+    except BaseException:
+      ffmpeg.kill()
+      raise
+  if ffmpeg.returncode:
+    raise errors.UserError(
+        f"{path.parent}: the video cannot be written: ffmpeg stopped early (is the disk full?)")
   return count
 
 

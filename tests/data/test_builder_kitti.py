@@ -7,10 +7,10 @@ from bicross_jax import errors
 from bicross_jax.data import kitti_layout
 from bicross_jax.data import pipeline
 from bicross_jax.data import spike_simulation
-from bicross_jax.data.builders import kitti
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image
 from bicross_jax.data.formats import spikes
+from bicross_jax.data.layouts import kitti
 from bicross_jax.sim import streams
 
 DRIVES = {"2011_09_26_drive_0001_sync": (37, 125), "2011_10_03_drive_0002_sync": (38, 124)}
@@ -128,7 +128,7 @@ def test_the_eigen_split_takes_the_frames_of_its_lists(tree):
 
 
 @pytest.mark.parametrize("overrides, words", [
-    (dict(domain="garg"), "eigen, eigen_benchmark, listed"),
+    (dict(domain="garg"), "eigen, eigen_benchmark, partial"),
     (dict(data_dir="/nowhere"), "/nowhere/input"),
     (dict(parts={**PARTS, "test": ()}), "parts.test lists no"),
     (dict(parts={**PARTS, "test": ("2011_09_26_drive_0099_sync",)}), "drive_0099_sync/rgb"),

@@ -162,7 +162,7 @@ def test_calibration_and_geometry_fields(batches):
     (dict(batch_size=0), ["batch_size=0"]),
     (dict(batch_size=25), ["25", "24"]),
     (dict(limit=-1), ["limit"]),
-    (dict(name="kitti"), ["input", "cvlibs.net"]),
+    (dict(name="kitti", domain="eigen"), ["input", "cvlibs.net"]),
 ])
 def test_what_a_user_gets_wrong_is_one_clear_line(batches, overrides, words):
   with pytest.raises(errors.UserError) as caught:

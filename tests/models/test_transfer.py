@@ -99,3 +99,25 @@ def test_inflated_weights_graft_whole():
   assert transfer.graft(fresh, source, keep="")[1] == []
   with pytest.raises(errors.UserError, match="nothing"):
     transfer.graft(fresh, {"params": {"other": np.zeros(3)}})
+
+
+def test_whole_modules_are_adopted_and_the_others_named():
+  fresh, source = _init(in_channels=3), _init(in_channels=3, uncertainty=False)
+  source = jax.tree.map(lambda leaf: leaf + 1, source)
+  for part in (source, {"params": {"backbone": source["params"]["backbone"]}}):
+    adopted, absent = transfer.adopt(fresh, part)
+    assert jax.tree.structure(adopted) == jax.tree.structure(fresh)
+    assert set(absent) == set(fresh["params"]) - set(part["params"]) != set()
+    for name, module in adopted["params"].items():
+      want = 3 if name in absent else 4
+      assert all((leaf == want).all() for leaf in jax.tree.leaves(module))
+
+
+def test_weights_that_do_not_fit_are_not_adopted():
+  fresh, spikes = _init(in_channels=3), _init(in_channels=128)
+  with pytest.raises(errors.UserError, match=r"stem/conv/kernel is \(7, 7, 128, 16\), not \(7, 7, 3"):
+    transfer.adopt(fresh, spikes)
+  with pytest.raises(errors.UserError, match="no params/backbone/.* and [0-9]+ more"):
+    transfer.adopt(fresh, {"params": {"backbone": {"patch_embed": {}, "other": np.zeros(3)}}})
+  with pytest.raises(errors.UserError, match="they are none"):
+    transfer.adopt(fresh, {"params": {}})

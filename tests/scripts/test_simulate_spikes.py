@@ -166,7 +166,7 @@ def test_all_sample_frames_are_found_with_their_neighbours(samples):
 
 
 @pytest.mark.parametrize("args,message", [
-    (["x"], "--output"), ([], "--output"), (["--output", "o.dat"], "either an input or"),
+    (["x"], "--output"), ([], "one of an input"), (["--output", "o.dat"], "one of an input"),
     (["missing.mp4", "--output", "o.dat"], "missing.mp4: no such file"),
     ([".", "--output", "o.txt"], "o.txt: a stream is a .dat or .npy"),
     ([".", "--output", "o.dat"], "holds no pictures"),
@@ -179,7 +179,7 @@ def test_all_sample_frames_are_found_with_their_neighbours(samples):
     ([".", "--output", "o.dat", "--interpolation", "magic"], "invalid choice"),
     ([".", "--output", "o.npy", "--windows"], "must be a folder"),
     (["--kitti_raw", ".", "--output", "o"], "no images in <date>/<drive>"),
-    (["--kitti_raw", ".", "--output", "o", "--windows"], "do not go with"),
+    (["--kitti_raw", ".", "--output", "o", "--windows"], "--windows does not go with --kitti_raw"),
 ])
 def test_mistakes_are_one_line_and_status_2(args, message, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)

@@ -154,6 +154,16 @@ def test_partial_checkpoint_says_what_is_missing(run):
     checkpoints.find(folder / "3")
 
 
+def test_a_checkpoint_without_its_state_can_be_read_but_not_gone_on_from(run):
+  folder = run / "checkpoints"
+  shutil.rmtree(folder / "3" / "state")
+  got, _ = checkpoints.restore_variables(checkpoints.find(folder / "3"))
+  equal(got, variables(3))
+  assert checkpoints.find(run, "last").name == "1"
+  with checkpoints.Checkpoints(run) as store:
+    assert store.latest() == 1
+
+
 def test_damaged_and_foreign_checkpoints(run):
   folder = run / "checkpoints"
   shutil.rmtree(folder / "3" / "variables" / "d")

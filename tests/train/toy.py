@@ -81,7 +81,7 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     if local:
       here = {"rows": here["rows"] + x.shape[0], "mean": x.mean(0)}
     mean = jax.lax.pmean(x.mean(0), AXIS)
-    teacher = optim.ema(state.teacher, {"params": params}, optim.ema_momentum(0.9, state.step))
+    teacher = optim.ema(state.teacher, {"params": params}, 0.9)
     mean = 0.9 * state.batch_stats["mean"] + 0.1 * mean
     return state.replace(
         step=step, params=params, batch_stats={"mean": mean}, opt_state=opt_state,

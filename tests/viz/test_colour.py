@@ -82,6 +82,8 @@ def test_uncertainty_and_feature():
   feature[:2] = [[[1.0, -1.0, 1.0]]]
   picture = colour.feature_picture(feature).astype(int).sum(-1)
   assert picture[:2].min() > picture[2:].max()
+  low = colour.feature_picture(feature, high=2.0).astype(int).sum(-1)
+  assert (low[:2] < picture[:2]).all() and (low[2:] == picture[2:]).all()
 
 
 def test_spike_picture_is_the_mean_of_the_first_steps():
@@ -93,6 +95,8 @@ def test_spike_picture_is_the_mean_of_the_first_steps():
     want = np.round(255 * np.minimum(rate / np.percentile(rate, 99.5), 1))
     picture = colour.spike_picture(spike, steps)
     np.testing.assert_array_equal(picture, np.repeat(want[..., None], 3, -1))
+  half = colour.spike_picture(spike, 16, white=0.5)
+  np.testing.assert_array_equal(half[..., 0] == 255, bits[..., :16].mean(-1) >= 0.5 - 1e-3)
   assert not colour.spike_picture(spike * 0).any()
   for bad in [spike.astype(int), spike[0]]:
     with pytest.raises(ValueError, match="packed spikes"):

@@ -1,3 +1,4 @@
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 import numpy as np
 from PIL import Image
 import pytest
@@ -68,6 +69,52 @@ def test_sparse_truth_is_thickened(example):
   drawn = images(panels.figure([example | {"depth": sparse}], scale))
   assert (drawn[2].sum(-1) > 0).sum() == 9
   assert (drawn[4].sum(-1) > 0).sum() == 9
+
+
+def test_a_caption_below_the_prediction(example):
+  words = titles(panels.figure([example | {"abs_rel": 0.25}]))
+  assert words.count("AbsRel 0.250") == 1
+  assert not [w for w in titles(panels.figure([example])) if "AbsRel" in w]
+
+
+def test_neighbours_of_one_quantity_share_a_bar(example):
+  bars = [a.get_xlabel() for a in panels.figure([example]).axes if a.axison]
+  assert bars == [panels.LABELS[q] for q in ("depth", "error", "uncertainty", "feature")]
+
+
+def test_all_rows_share_every_scale(example):
+  bright = example | {"spike": example["spike"] | 255, "feature": 10 * example["feature"],
+                      "uncertainty": 4 * example["uncertainty"]}
+  scales = panels.shared_scales([example, bright])
+  assert scales.white == 1.0
+  assert scales.feature == pytest.approx(
+      np.percentile(colour.feature_activity(bright["feature"]), 99), rel=0.05)
+  drawn = images(panels.figure([example, bright]))
+  both = [drawn[:7], drawn[7:]]
+  for place, field, picture in (
+      (1, "spike", lambda x: colour.spike_picture(x, white=scales.white)),
+      (5, "uncertainty", lambda x: colour.uncertainty_picture(x, scales.uncertainty)),
+      (6, "feature", lambda x: colour.feature_picture(x, scales.feature))):
+    for row, e in zip(both, (example, bright)):
+      np.testing.assert_array_equal(row[place], picture(e[field]))
+
+
+def test_nothing_overlaps_and_nothing_is_cut():
+  """Names as long as KITTI's above wide pictures: all words lie in the figure, apart."""
+  rng = np.random.default_rng(0)
+  wide = {"key": "2011_09_26/2011_09_26_drive_0009_sync/0000000001", "abs_rel": 0.1,
+          "rgb": rng.integers(0, 255, (35, 121, 3), dtype=np.uint8),
+          "depth": rng.uniform(2, 50, (35, 121)), "prediction": rng.uniform(2, 50, (35, 121))}
+  drawing = panels.figure([wide] * 3)
+  canvas = FigureCanvasAgg(drawing)
+  canvas.draw()
+  boxes = [t.get_window_extent() for t in drawing.texts]
+  boxes += [a.get_tightbbox() for a in drawing.axes]
+  for i, a in enumerate(boxes):
+    assert a.x0 >= 0 and a.y0 >= 0 and a.x1 <= drawing.bbox.x1 and a.y1 <= drawing.bbox.y1
+    for b in boxes[i + 1:]:
+      apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
+      assert apart
 
 
 def test_ticks_lie_inside_and_apart():

@@ -1,4 +1,6 @@
 import importlib.util
+import resource
+import time
 
 import numpy as np
 from PIL import Image
@@ -55,4 +57,30 @@ def test_bad_input_leaves_no_file(tmp_path):
   for bad in (FRAMES[0][:5], FRAMES[0] / 255, FRAMES[0][..., 0]):
     with pytest.raises(ValueError, match="of one size"):
       video.write(tmp_path / "a.gif", [FRAMES[0], bad])
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="imageio-ffmpeg")
+def test_frames_that_fail_midway_leave_no_file_and_no_process(tmp_path):
+  def frames():
+    yield from FRAMES
+    raise RuntimeError("midway")
+
+  for suffix in (".mp4", ".gif"):
+    with pytest.raises(RuntimeError, match="midway"):
+      video.write(tmp_path / f"a{suffix}", frames())
+  time.sleep(0.2)  # what still ran would write now
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="imageio-ffmpeg")
+def test_an_mp4_that_the_disk_cannot_hold_is_told_and_removed(tmp_path):
+  noise = np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), np.uint8)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+  try:
+    with pytest.raises(errors.UserError, match="cannot be written: ffmpeg stopped early"):
+      video.write(tmp_path / "a.mp4", noise)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
   assert not list(tmp_path.iterdir())

@@ -2,10 +2,13 @@
 
 Every reader returns the stream as uint8[T, H, W] of 0 and 1, upright and left to right;
 `pack_time` turns it into the packed form of a batch. A part of a long file is read without the
-rest of it: `start` and `steps` choose the part.
+rest of it: `start` and `steps` choose the part, or `open_stream` gives part after part.
 """
 
+from collections.abc import Callable
+import functools
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +16,23 @@ from bicross_jax import errors
 from bicross_jax.data.formats import files, npy
 
 SUFFIXES = (".dat", ".npy", ".npz")
+
+
+class Stream(NamedTuple):
+  """A stream whose parts are read when they are asked for.
+
+  Attributes:
+    path: the file.
+    steps: its length T.
+    shape: (height, width).
+    read: (start, steps) -> uint8[steps, H, W]; what it holds and costs does not depend on T. (A
+      .npz cannot be read in parts: it is held whole.)
+  """
+
+  path: pathlib.Path
+  steps: int
+  shape: tuple[int, int]
+  read: Callable[[int, int], np.ndarray]
 
 
 def dat_step_bytes(height: int, width: int) -> int:
@@ -95,9 +115,7 @@ def read_npy(path, *, naive: bool = False, start: int = 0, steps: int | None = N
   Raises:
     errors.BadFileError: not such a file, not 0 and 1 only, or shorter than the part asked for.
   """
-  array = npy.open_npy(path)
-  if array.ndim != 3:
-    raise errors.BadFileError(path, f"has shape {array.shape}", "a stream of shape (T, H, W)")
+  array = _open_npy(path)
   start, steps = _part(path, array.shape[0], start, steps)
   stream = _binary(path, array[start:start + steps])
   return _from_naive(path, stream) if naive else stream
@@ -132,20 +150,44 @@ def read_npz(path, *, key: str | None = None, axes: str = "HWT", start: int = 0,
   return _binary(path, array[start:start + steps])
 
 
+def open_stream(path, *, height: int = 250, width: int = 400) -> Stream:
+  """A stream of the kind its suffix names, in that kind's usual layout.
+
+  Args:
+    path: the file.
+    height, width: of a .dat, which does not say its size.
+
+  Raises:
+    errors.BadFileError: missing, cut off, or not such a file.
+  """
+  path = pathlib.Path(path)
+  suffix = path.suffix.lower()
+  if suffix == ".dat":
+    shape = (dat_steps(path, height, width), height, width)
+    part = functools.partial(read_dat, path, height, width)
+  elif suffix == ".npy":
+    shape = _open_npy(path).shape
+    part = functools.partial(read_npy, path)
+  elif suffix == ".npz":
+    whole = read_npz(path)
+    shape = whole.shape
+
+    def part(start, steps):
+      start, steps = _part(path, len(whole), start, steps)
+      return whole[start:start + steps]
+  else:
+    raise errors.BadFileError(path, f"unknown kind of spike stream {suffix!r}", ", ".join(SUFFIXES))
+  return Stream(path, shape[0], shape[1:], lambda start, steps: part(start=start, steps=steps))
+
+
 def read(path, *, height: int = 250, width: int = 400, start: int = 0,
          steps: int | None = None) -> np.ndarray:
-  """A stream of the kind its suffix names, in that kind's usual layout: uint8[T, H, W].
+  """A stream, or a part of it, of the kind its suffix names: uint8[T, H, W].
 
   `height` and `width` matter for .dat only, which does not say its size.
   """
-  suffix = pathlib.Path(path).suffix.lower()
-  if suffix == ".dat":
-    return read_dat(path, height, width, start=start, steps=steps)
-  if suffix == ".npy":
-    return read_npy(path, start=start, steps=steps)
-  if suffix == ".npz":
-    return read_npz(path, start=start, steps=steps)
-  raise errors.BadFileError(path, f"unknown kind of spike stream {suffix!r}", ", ".join(SUFFIXES))
+  stream = open_stream(path, height=height, width=width)
+  return stream.read(*_part(path, stream.steps, start, steps))
 
 
 def pack_time(stream: np.ndarray) -> np.ndarray:
@@ -162,6 +204,13 @@ def unpack_time(packed: np.ndarray) -> np.ndarray:
   if packed.ndim != 3:
     raise ValueError(f"a packed stream is [H, W, T/8], not {packed.shape}")
   return np.unpackbits(np.moveaxis(np.asarray(packed), -1, 0), axis=0, bitorder="little")
+
+
+def _open_npy(path) -> np.ndarray:
+  array = npy.open_npy(path)
+  if array.ndim != 3:
+    raise errors.BadFileError(path, f"has shape {array.shape}", "a stream of shape (T, H, W)")
+  return array
 
 
 def _part(path, total: int, start: int, steps: int | None) -> tuple[int, int]:

@@ -1,0 +1,73 @@
+"""Respike: recordings of a real spike camera (250x400) with depth, as its authors published it.
+
+    <indoor|outdoor>/{spike,reconstruction}/{train,val}/<sequence>/left/NAME.{npy,png}
+    <indoor|outdoor>/depth_trans/{train,val}/<sequence>/[left/]NAME.pfm
+
+`val` is the test part. A stream is stored upside down and with each run of 8 columns mirrored
+(`formats.spikes.read_npy`, naive). The image is the grey reconstruction from the stream. (The
+published loader leaves it in 0..1 where other images are scaled to -1..1; networks here see every
+image scaled alike. No stage of BiCross trains on it.) Depth is PFM in metres; what is not finite or
+not positive is unknown.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bicross_jax import errors
+from bicross_jax.data.formats import pfm
+from bicross_jax.data.layouts import frames
+from bicross_jax.data.layouts.frames import Frame
+from bicross_jax.data.layouts.frames import Run
+
+PLACES = ("indoor", "outdoor")
+FOLDERS = {"train": "train", "test": "val"}
+
+
+def find(
+    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+) -> dict[str, list[Run]] | None:
+  """Runs are the sequences of a place, by the names of their streams."""
+  del parts  # the folders say it all
+  place = root / domain
+  if not (place / "spike").is_dir():
+    return None
+  return {part: [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
+          for part, folder in FOLDERS.items()}
+
+
+def _sequences(folder: pathlib.Path) -> list[str]:
+  return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
+  streams, pictures, maps = (
+      f"{place}/{kind}/{folder}/{sequence}" for kind in ("spike", "reconstruction", "depth_trans"))
+  maps = frames.first_there([f"{maps}/left", maps])
+  names = sorted(p.stem for p in pathlib.Path(streams, "left").glob("*.npy"))
+  return Run(f"{streams}/left", tuple(
+      Frame(f"{place.name}/{sequence}/{name}", f"{pictures}/left/{name}.png",
+            f"{streams}/left/{name}.npy", f"{maps}/{name}.pfm")
+      for name in names))
+
+
+def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+  """Depth of a frame, float32[H, W] metres, 0 where unknown."""
+  del size
+  metres = pfm.read_pfm(path)
+  if metres.ndim != 2:
+    raise errors.BadFileError(path, "has three channels", "a grey PFM of depth")
+  return np.where(np.isfinite(metres) & (metres > 0), metres, 0).astype(np.float32)
+
+
+SET = frames.DataSet(
+    title="Respike",
+    published="https://github.com/Theia-4869/BiCross",
+    trees=("<place>/{spike,reconstruction,depth_trans}/{train,val}/<sequence>/left",),
+    domains=PLACES,
+    find=find,
+    read_depth=read_depth,
+    recorded=True,
+)

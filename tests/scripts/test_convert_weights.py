@@ -1,0 +1,162 @@
+"""scripts/convert_weights.py: published weights in, predicted with, trained from, and out again."""
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+import bicross_jax
+from bicross_jax import cli, convert, stages
+from bicross_jax.models import transfer
+from tests.convert.conftest import published, tiny  # noqa: F401 (fixtures)
+from tests.scripts.conftest import SMALL, script
+
+RGB = "configs/bicross.py:pretrain"
+SPIKE = f"{RGB},input.modality=spike"
+TRAIN = [s for s in SMALL if "parent" not in s]
+SMALL_INPUT = [s for s in TRAIN if ".input." in s]
+
+
+@pytest.fixture(autouse=True)
+def _here(place, monkeypatch):
+  monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def weights(tmp_path, published):
+  """Files: a whole network, one without the uncertainty head, and its backbone as timm names it."""
+  alone = {k: v for k, v in published.items() if not k.startswith("uncertaity_head")}
+  prefix = "pretrained.model."
+  timm = {k.removeprefix(prefix): v for k, v in published.items() if k.startswith(prefix)}
+  for name, state in (("whole", published), ("alone", alone), ("timm", timm)):
+    np.savez(tmp_path / f"{name}.npz", **state)
+  return tmp_path
+
+
+def _convert(*argv):
+  return cli.run(script("convert_weights").main, [str(a) for a in argv])
+
+
+def _equal(have, want):
+  assert jax.tree.structure(have) == jax.tree.structure(want)
+  jax.tree.map(np.testing.assert_array_equal, have, want)
+
+
+def test_a_whole_network_is_loaded_predicts_and_restores_with_orbax_alone(weights, tiny, capsys):
+  assert _convert(weights / "whole.npz", "--config", RGB, *SMALL_INPUT, "--output", weights / "o") == 0
+  shown = capsys.readouterr().out
+  assert "DPT, MiDaS or BiCross" in shown and "refinenet4.resConfUnit1" in shown
+  model = bicross_jax.load(weights / "o")
+  _equal(model.variables, tiny)
+  _equal(ocp.StandardCheckpointer().restore(weights / "o" / "variables"), tiny)
+  assert model.meta["source"]["file"] == "whole.npz" and model.meta["which"] == "converted"
+  x = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
+  want = jax.jit(model.module.apply)(tiny, x.astype(np.float32) / 127.5 - 1).depth
+  np.testing.assert_allclose(model.predict({"rgb": x})["depth"], want, rtol=1e-3)
+
+
+def test_out_and_in_again_is_exact(weights, tiny):
+  pytest.importorskip("safetensors")
+  assert _convert(weights / "whole.npz", "--config", RGB, "--output", weights / "ours") == 0
+  assert _convert(weights / "ours", "--output", weights / "out.safetensors") == 0
+  assert _convert(weights / "out.safetensors", "--config", RGB, "--output", weights / "again") == 0
+  _equal(bicross_jax.load(weights / "again").variables, tiny)
+
+
+def test_a_trained_network_goes_out(crossmodality, tmp_path):
+  pytest.importorskip("safetensors")
+  from bicross_jax.convert import files
+
+  assert _convert(crossmodality, "--output", tmp_path / "spike.safetensors") == 0
+  state = files.read(tmp_path / "spike.safetensors")
+  _equal(convert.from_torch("dpt", state, backbone="tiny", in_channels=128, stem_bins=16),
+         {"params": bicross_jax.load(crossmodality).variables["params"]})
+
+
+@pytest.fixture
+def first_states(monkeypatch):
+  """Runs train nothing; the list of the states that they would have begun with."""
+  states = []
+  monkeypatch.setattr(
+    stages.loop, "run",
+    lambda config, recipe, data, validate, workdir, initial: states.append(
+      recipe.init(jax.random.key(0), initial)) or {})
+  return states
+
+
+def test_a_stage_starts_from_a_backbone_alone(weights, tiny, capsys, first_states):
+  assert _convert(weights / "timm.npz", "--config", SPIKE, "--inflate", "--output", weights / "r") == 0
+  shown = capsys.readouterr().out
+  assert "backbone alone" in shown and "RGB stem inflated to 16 channels" in shown
+  assert script("train").main(["--config", SPIKE, *TRAIN, f"--config.init_from={weights / 'r'}"]) == 0
+  assert "new and random: depth_head, fusion1," in capsys.readouterr().out
+  params = jax.device_get(first_states[0].params)
+  want = transfer.inflate_stem(tiny, 128, 16)["params"]["backbone"]
+  _equal(params["backbone"], jax.tree.map(np.asarray, want))
+  assert not np.array_equal(params["skip1"]["kernel"], tiny["params"]["skip1"]["kernel"])
+
+
+def test_a_stage_gives_weights_without_an_uncertainty_head_a_new_one(
+    weights, tiny, capsys, first_states):
+  less = f"{RGB},model.uncertainty=false"
+  assert _convert(weights / "alone.npz", "--config", RGB, "--output", weights / "n") == 2
+  assert "no uncertainty head" in capsys.readouterr().err and not (weights / "n").exists()
+  assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "n") == 0
+  assert script("train").main(["--config", RGB, *TRAIN, f"--config.init_from={weights / 'n'}"]) == 0
+  assert "new and random: uncertainty_head\n" in capsys.readouterr().out
+  params = dict(jax.device_get(first_states[0].params))
+  new = params.pop("uncertainty_head")
+  assert set(new) == set(tiny["params"]["uncertainty_head"])
+  _equal(params, {k: v for k, v in tiny["params"].items() if k != "uncertainty_head"})
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_converted_weights(weights, tiny):
+  """With learning rates of 0 the checkpoint in the end holds what was converted."""
+  assert _convert(weights / "whole.npz", "--config", RGB, "--output", weights / "ours") == 0
+  argv = ["--config", RGB, *TRAIN, "--config.optim.backbone_lr=0", "--config.optim.head_lr=0"]
+  argv += [f"--config.init_from={weights / 'ours'}", "--workdir", str(weights / "run")]
+  assert script("train").main(argv) == 0
+  _equal(bicross_jax.load(weights / "run").variables["params"], tiny["params"])
+
+
+def test_refusals_are_one_line_and_leave_nothing(weights, published, capsys):
+  def refused(*argv, words, run=_convert):
+    capsys.readouterr()
+    before = sorted(weights.rglob("*"))
+    assert run(*argv) == 2
+    shown = capsys.readouterr().err.strip()
+    assert shown.startswith("error: ") and "\n" not in shown, shown
+    assert all(word in shown for word in words), shown
+    assert sorted(weights.rglob("*")) == before
+
+  whole, out = weights / "whole.npz", weights / "out"
+  key = "scratch.layer2_rn.weight"
+  np.savez(weights / "less.npz", **{k: v for k, v in published.items() if k != key}, extra=np.ones(2))
+  refused(weights / "less.npz", "--config", RGB, "--output", out,
+          words=["1 unknown: extra", "1 missing: params/skip2/kernel"])
+  refused(whole, "--config", f"{RGB},model.backbone=small", "--output", out,
+          words=["misshapen", "missing"])
+  refused(whole, "--config", SPIKE, "--output", out, words=["misshapen", "`inflate`"])
+  refused(whole, "--output", out, words=["--config"])
+  refused(whole, "--config", RGB, "--output", weights, words=["there already"])
+  refused(weights / "absent.pt", "--config", RGB, "--output", out, words=["absent.pt"])
+  refused(weights, "--output", weights / "x.pt", words=[".safetensors"])
+  refused(weights, "--output", out, "--config", RGB, words=["as it is"])
+  refused(weights, "--output", weights / "x.safetensors", words=["holds no checkpoints"])
+  (weights / "noise.npz").write_bytes(b"no weights")
+  refused(weights / "noise.npz", "--config", RGB, "--output", out, words=["noise.npz", "whole .npz"])
+
+  assert _convert(weights / "timm.npz", "--config", RGB, "--output", weights / "b") == 0
+  refused(weights / "b", "--output", weights / "x.safetensors", words=["holds backbone alone"])
+  train = lambda *argv: cli.run(script("train").main, [*argv, "--workdir", str(weights / "run")])
+  start = f"--config.init_from={weights / 'b'}"
+  refused("--config", SPIKE, *TRAIN, start, run=train,
+          words=["do not fit the network", "stem/conv/kernel is (7, 7, 3, 16), not (7, 7, 16, 16)"])
+  refused("--config", "configs/bicross.py:crossmodality", *SMALL, start, run=train,
+          words=["holds backbone alone"])
+  less = f"{RGB},model.uncertainty=false"
+  assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "a") == 0
+  refused("--config", "configs/bicross.py:crossmodality", *SMALL,
+          f"--config.init_from={weights / 'a'}", run=train,
+          words=["has no uncertainty_head", "whole network"])
