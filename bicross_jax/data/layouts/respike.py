@@ -10,7 +10,6 @@ image scaled alike. No stage of BiCross trains on it.) Depth is PFM in metres; w
 not positive is unknown.
 """
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
