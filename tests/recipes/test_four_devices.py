@@ -33,7 +33,7 @@ arg = sys.argv[1]
 recipe = make(arg)
 stage = arg.partition(",")[0]
 initial = None
-if stage != "pretrain":
+if stage not in ("pretrain", "neuromorphic"):
   before = make("pretrain" + (",input.modality=spike" if stage == "crossdomain" else ""))
   before = before.variables(before.init(jax.random.key(0), None))
   initial = Initial(before, before)
@@ -58,7 +58,8 @@ for name, value in m1.items():
 moved = [bool((np.asarray(a) != np.asarray(b)).any()) for a, b in zip(
     jax.tree.leaves(state.batch_stats), jax.tree.leaves(one.batch_stats), strict=True)]
 # Two for each batch norm; two moments of the firing rates of two domains.
-assert all(moved) and len(moved) == {"pretrain": 0, "crossmodality": 4, "crossdomain": 2 + 4}[stage]
+known = {"pretrain": 0, "crossmodality": 4, "crossdomain": 2 + 4, "neuromorphic": 12}
+assert all(moved) and len(moved) == known[stage]
 for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teacher": 0.01}.items():
   worst, where = 0.0, ""
   a, b = getattr(one, part), getattr(four, part)
@@ -77,7 +78,8 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arg", ["pretrain", "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
-            "crossdomain,adapt.augment=false,adapt.warmup=0"])
+            "crossdomain,adapt.augment=false,adapt.warmup=0",
+            "neuromorphic,front_end.widths=8,12"])
 def test_four_devices_equal_one(arg, pytestconfig):
   env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
          "PYTHONPATH": str(pytestconfig.rootpath)}
