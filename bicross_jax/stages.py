@@ -204,34 +204,3 @@ def evaluate(model: trained.Trained, config, part: str) -> tuple[evaluation.Repo
       name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
       for name, predict in fitted.predictors().items()
   }
-
-
-def examples(model: trained.Trained, config, part: str, count: int) -> list[dict]:
-  """Examples spread evenly over a part, with what the network says of them.
-
-  Args:
-    model: from `trained.load`.
-    config: says on what data (`evaluation_config`).
-    part: "train", "validation" or "test".
-    count: how many.
-
-  Returns:
-    Dicts for `viz.panels`: "rgb", "spike" (where the recipe's batches hold them), "depth" float32[H, W]
-    metres, "prediction" and "uncertainty" float32[h, w], "key".
-  """
-  data = pipeline.open(config.data)
-  fields = ("rgb", "spike", "depth")
-  batches = data.batches(depth_recipe.field_spec(config, fields), seed=0)
-  size = data.sizes[part]
-  chosen = {round(i * (size - 1) / max(1, count - 1)) for i in range(min(count, size))}
-  out, first = [], 0
-  for batch, truths in batches.evaluation(part):
-    rows = [i for i in range(len(truths)) if first + i in chosen]
-    if rows:
-      predicted = model.predict({config.input.modality: batch[config.input.modality]})
-      for i in rows:
-        example = {name: batch[name][i] for name in fields} | {"key": truths[i]["key"]}
-        example["prediction"] = predicted["depth"][i]
-        out.append(example | {k: v[i] for k, v in predicted.items() if k != "depth"})
-    first += len(truths)
-  return out

@@ -58,5 +58,10 @@ def load(path, which: str = "best") -> Trained:
         f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
         "from with --config.init_from")
   config = ml_collections.ConfigDict(meta["config"])
-  recipe = recipes.create(config)
+  try:
+    recipe = recipes.create(config)
+  except AttributeError as error:  # a ConfigDict says so which field it lacks
+    raise errors.UserError(
+        f"{folder} is of bicross_jax {meta['versions']['bicross_jax']} or older; its config does not "
+        f"fit this version ({error})") from error
   return Trained(config, recipe.module, variables, meta, jax.jit(recipe.predict))

@@ -114,24 +114,6 @@ def figure(
   return lay_out(rows, scales, [e.get("key") for e in examples])
 
 
-def strip(pictures: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
-  """Pictures side by side, at the height of the first: uint8[H, W', 3], as one frame of a video.
-
-  Args:
-    pictures: uint8[h, w, 3] each.
-    gap: black columns between two.
-  """
-  height = pictures[0].shape[0]
-  parts = []
-  for picture in pictures:
-    width = round(picture.shape[1] * height / picture.shape[0])
-    smaller = height < picture.shape[0]
-    how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
-    parts += [cv2.resize(picture, (width, height), interpolation=how),
-              np.zeros((height, gap, 3), np.uint8)]
-  return np.concatenate(parts[:-1], axis=1)
-
-
 def predictions(example: Example) -> Mapping[str, np.ndarray]:
   """{name: map}; a single prediction goes by the name "prediction"."""
   prediction = example.get("prediction", {})

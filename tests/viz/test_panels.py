@@ -138,11 +138,3 @@ def test_nothing_to_draw():
     panels.figure([{"key": "empty"}])
   with pytest.raises(errors.UserError, match="no depth map"):
     panels.figure([{"depth": np.zeros((3, 4))}])
-
-
-def test_strip_has_the_height_of_the_first():
-  a, b = np.full((10, 6, 3), 9, np.uint8), np.full((20, 8, 3), 200, np.uint8)
-  got = panels.strip([a, b, a], gap=1)
-  assert got.shape == (10, 6 + 1 + 4 + 1 + 6, 3)
-  np.testing.assert_array_equal(got[:, 7:11], 200)
-  np.testing.assert_array_equal(got[:, 6], 0)
