@@ -48,6 +48,7 @@ def rgb():
   return recipe.variables(recipe.init(jax.random.key(0), None))
 
 
+@pytest.mark.slow
 def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
   """Without labels only distillation is left: it falls, the teacher stays, everything else moves."""
   recipe = recipes.create(_config("crossmodality,distill.fine=1.0", "optim.warmup=0"))

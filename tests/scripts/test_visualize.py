@@ -66,6 +66,7 @@ def test_the_strip(crossmodality, tmp_path):
   assert _size(tmp_path / "s.png")[0] == pytest.approx(110 * (5 * 2.66 + 0.06), abs=2)
 
 
+@pytest.mark.slow
 def test_the_panel_and_a_video_of_a_drive(crossmodality, tmp_path):
   png, gif = tmp_path / "p.png", tmp_path / "v.gif"
   assert _main("--checkpoint", crossmodality, "--output", png, "--examples", 1, "--video", gif,

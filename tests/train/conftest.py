@@ -53,7 +53,8 @@ class Left:
 
   @property
   def steps(self):
-    return sorted(int(p.name) for p in (self.workdir / "checkpoints").iterdir())
+    return sorted(
+        int(p.name) for p in (self.workdir / "checkpoints").iterdir() if p.name.isdecimal())
 
   def state(self, step):
     with ocp.StandardCheckpointer() as reader:

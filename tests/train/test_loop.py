@@ -92,7 +92,7 @@ def test_sigterm_then_resume_is_bit_exact(whole, toy, left, tmp_path, step, caps
     assert left(tmp_path).steps[-1] == at
   again = toy.Data()
   train(toy, tmp_path, data=again)
-  assert again.started == [at]
+  assert again.started == ([at] if at < 12 else [])  # the signal may come with the last step
   left(tmp_path).assert_equals(whole[0])
 
 

@@ -46,6 +46,17 @@ def test_five_kills_of_the_real_script_leave_no_trace(train, left, tmp_path):
     assert got[step] == wanted[step] and len(got[step]) == 1, step
 
 
+@pytest.mark.slow
+def test_five_kills_leave_no_trace_in_an_ema_teacher(toy_killed, left, tmp_path):
+  """The run of the toy recipe, see below; `assert_equals` compares every part of the last state."""
+  assert toy_killed("never", tmp_path / "whole").returncode == 0
+  run = tmp_path / "killed"
+  for step in sorted(random.Random(4).sample(range(1, 13), 5)):
+    assert toy_killed(f"step:{step}", run).returncode == -signal.SIGKILL
+  assert toy_killed("never", run).returncode == 0
+  left(run).assert_equals(left(tmp_path / "whole"))
+
+
 def test_a_kill_inside_a_checkpoint_write_leaves_the_earlier_one(
     toy, toy_killed, left, tmp_path):
   """Orbax writes checkpoint 6 in some 25 changes of the file system; it is killed before random ones.
