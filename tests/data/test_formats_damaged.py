@@ -16,9 +16,10 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 import pytest
+import safetensors.numpy
 
 from bicross_jax import errors
-from bicross_jax.convert import read_pt
+from bicross_jax.convert import files as weights
 from bicross_jax.data.formats import depth, image, kitti, npy, pfm, spikes, video
 
 MUTATIONS = 1000
@@ -171,9 +172,20 @@ def _weights_around(pickled):
   return out.getvalue()
 
 
+def _safetensors():
+  state = {"a.weight": np.arange(60, dtype=np.float32).reshape(3, 20), "a.n": np.array([3])}
+  return safetensors.numpy.save(state)
+
+
+def _google():
+  out = io.BytesIO()
+  np.savez(out, **{"a/kernel": np.arange(60.0), "a/bias": np.arange(3.0)})
+  return out.getvalue()
+
+
 def _state(path):
-  state = read_pt.read_pt(path)
-  assert state and all(v.dtype == np.float32 or v.dtype.kind in "biuc" for v in state.values())
+  state = weights.read(path)
+  assert state and all(v.dtype.kind in "biufc" for v in state.values())
   return np.frombuffer(b" ".join(v.tobytes() for v in state.values()) or b" ", np.uint8)
 
 
@@ -238,9 +250,12 @@ CASES = {
                                "uint8", ((1, -1, -1, 3),), 40, PICTURE, _png_sums, "a.png"),
     "mp4": Case(lambda: _video(".mp4"), _frames, "uint8", ((-1, -1, -1, 3),), 200, 1 << 15),
     "avi": Case(lambda: _video(".avi"), _frames, "uint8", ((-1, -1, -1, 3),), 300, 1 << 15),
-    "pt": Case(_weights, _state, "uint8", ((-1,),), 200, 64),
-    "pt_inside": Case(_weights_pickle, _state, "uint8", ((-1,),), 128, 64, _weights_around),
-    "pt_legacy": Case(lambda: _weights(legacy=True), _state, "uint8", ((-1,),), 128, 64),
+    "pt": Case(_weights, _state, "uint8", ((-1,),), 200, 64, name="file.pt"),
+    "pt_inside": Case(_weights_pickle, _state, "uint8", ((-1,),), 128, 64, _weights_around, "file.pt"),
+    "pt_legacy": Case(lambda: _weights(legacy=True), _state, "uint8", ((-1,),), 128, 64,
+                      name="file.pt"),
+    "safetensors": Case(_safetensors, _state, "uint8", ((-1,),), name="file.safetensors"),
+    "weights_npz": Case(_google, _state, "uint8", ((-1,),), 128, PICTURE, name="file.npz"),
 }
 
 
@@ -441,8 +456,8 @@ HUGE = {
     "dat_part": (lambda: bytes(240), lambda p: spikes.read_dat(p, 8, 24, steps=10**12)),
     "dat_size": (lambda: bytes(240), lambda p: spikes.read_dat(p, 10**6, 10**6)),
     "avi": (_huge_avi, video.open_frames),
-    "pt": (_huge_weights, read_pt.read_pt),
-    "pt_legacy": (lambda: _huge_weights(legacy=True), read_pt.read_pt),
+    "pt": (_huge_weights, weights.read_pt.read_pt),
+    "pt_legacy": (lambda: _huge_weights(legacy=True), weights.read_pt.read_pt),
 }
 
 
