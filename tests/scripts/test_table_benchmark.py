@@ -36,13 +36,13 @@ def test_table_trains_once_what_rows_share_and_compares_them(place, monkeypatch,
   table = ["--table", "tiny.py:tiny", "--seeds", "0,1", "--root", "r", *small]
   assert script("table").main(table) == 0
   first = capsys.readouterr().out
-  folder = place / "r" / "bicross" / "tables"
-  found = json.loads((folder / "tiny" / "table.json").read_text())
+  folder = place / "r" / "bicross"
+  found = json.loads((folder / "tables" / "tiny" / "table.json").read_text())
   assert found["seeds"] == [0, 1] and list(found["rows"]) == ["home", "away"]
-  assert len(list((folder / "runs").iterdir())) == 2  # one run a seed for both rows
+  assert len(list(folder.glob("pretrain-*"))) == 2  # one run a seed for both rows
 
   def scores(part):
-    files = sorted((folder / "runs").glob(f"*/{part}/images.json"))
+    files = sorted(folder.glob(f"pretrain-*/{part}/images.json"))
     return np.array([[row["abs_rel"] for row in json.loads(f.read_text())] for f in files])
 
   home, away = scores("test"), scores("test-data.domain-foggy")
@@ -51,12 +51,12 @@ def test_table_trains_once_what_rows_share_and_compares_them(place, monkeypatch,
   assert cell["value"] == pytest.approx(away.mean()) and cell["low"] <= cell["value"] <= cell["high"]
   assert found["comparisons"]["away"]["difference"]["value"] == pytest.approx(
       away.mean() - home.mean())
-  assert (folder / "tiny" / "table.md").read_text().strip() in first
+  assert (folder / "tables" / "tiny" / "table.md").read_text().strip() in first
 
-  runs = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*")}
+  runs = {path: path.stat().st_mtime_ns for path in folder.glob("pretrain-*/**/*")}
   assert script("table").main(table) == 0  # nothing is trained or tested again
   assert "step" not in capsys.readouterr().out
-  assert {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*")} == runs
+  assert {path: path.stat().st_mtime_ns for path in folder.glob("pretrain-*/**/*")} == runs
 
 
 @pytest.mark.slow
