@@ -32,3 +32,14 @@ def test_the_chain_is_trained_and_every_stage_tested(place, crossmodality, monke
 
   assert script("train").main(command) == 0  # nothing is trained again
   assert "holds a finished run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_any_stage_can_report(place, crossmodality, monkeypatch):
+  """Of a stage without a target: its own domain alone."""
+  monkeypatch.chdir(place)
+  assert script("train").main(
+      ["--config", "configs/bicross.py:crossmodality", *SMALL, "--config.report=true"]) == 0
+  rows = json.loads((crossmodality / "chain.json").read_text())
+  assert list(rows) == ["pretrain (rgb)", "crossmodality (spike)"]
+  assert all(list(row) == ["clear abs_rel", "clear rmse", "clear d1"] for row in rows.values())
