@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+import tensorstore
 
 from bicross_jax import errors
 from bicross_jax.train import runs
@@ -102,9 +103,11 @@ class Checkpoints:
       NumPy arrays.
 
     Raises:
-      errors.UserError: what was saved is not of that structure; the differences are listed.
+      errors.UserError: what was saved is damaged, or not of that structure; the differences are
+        listed.
     """
     folder = self.folder / str(step)
+    _check_arrays(folder / "state")
     there = _leaves(self._manager.item_metadata(step)["state"].tree)
     here = _leaves(like)
     changed = [
@@ -199,6 +202,7 @@ def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
   """
   folder = pathlib.Path(folder).absolute()
   meta = read_meta(folder)
+  _check_arrays(folder / "variables")
   with ocp.StandardCheckpointer() as reader:
     try:
       return reader.restore(folder / "variables"), meta
@@ -234,6 +238,29 @@ def _complete(folder):
 
 def _missing(folder):
   return [item for item, file in ITEMS.items() if not (folder / item / file).is_file()]
+
+
+def _check_arrays(folder):
+  """Reads every array of a store, one after the other.
+
+  Orbax reads them all at once; where one is damaged, the rest go on and their threads report
+  errors when nobody listens any more, with tracebacks past the one clear line.
+
+  Raises:
+    errors.BadFileError: one cannot be read.
+  """
+  runs.read_json(folder / "_METADATA")
+  store = {"driver": "ocdbt", "base": f"file://{folder}/"}
+  try:
+    keys = tensorstore.KvStore.open(store).result().list().result()
+    names = [name for name, _, last in (k.decode().rpartition("/") for k in keys) if last == ".zarray"]
+    if not names:
+      raise ValueError("there are no arrays in it")
+    for name in names:
+      array = {"driver": "zarr", "kvstore": {**store, "path": f"{name}/"}}
+      tensorstore.open(array, open=True, read=True).result().read().result()
+  except (OSError, ValueError) as error:
+    raise errors.BadFileError(folder, f"cannot be restored: {error}") from error
 
 
 def _leaves(tree):

@@ -177,6 +177,17 @@ def test_damaged_and_foreign_checkpoints(run):
     checkpoints.find(run)
 
 
+@pytest.mark.parametrize("file", ["_METADATA", "manifest.ocdbt", "d"])
+def test_a_damaged_state_is_refused(file, run):
+  damaged = run / "checkpoints/3/state" / file
+  if damaged.is_dir():
+    shutil.rmtree(damaged)
+  else:
+    damaged.write_bytes(damaged.read_bytes()[:20])
+  with checkpoints.Checkpoints(run) as store, pytest.raises(errors.UserError, match="3/state"):
+    store.restore(3, state(0))
+
+
 def test_never_validated(tmp_path):
   with checkpoints.Checkpoints(tmp_path) as store:
     store.save(5, state(5), variables(5), meta(5, None), None)
