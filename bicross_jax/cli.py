@@ -18,6 +18,14 @@ class Parser(argparse.ArgumentParser):
     raise errors.UserError(f"{message} (see --help)")
 
 
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of scripts that judge a checkpoint: which one, and on which part."""
+  parser.add_argument("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
+  parser.add_argument("--which", choices=("best", "last"), default="best",
+                      help="which checkpoint of a run")
+  parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
+
+
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
   """Runs a script and turns what the user did wrong into one line.
 

@@ -15,10 +15,7 @@ from bicross_jax import errors
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
-  parser.add_argument("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
-  parser.add_argument("--which", choices=("best", "last"), default="best",
-                      help="which checkpoint of a run")
-  parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
+  cli.add_checkpoint(parser)
   parser.add_argument("--pixels", type=int, default=20_000,
                       help="of an image that count at most, drawn at random")
   parser.add_argument("--output", help="folder (default: eval-uncertainty-PART in the run's)")

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from bicross_jax import errors
 from bicross_jax import models
@@ -143,20 +142,16 @@ def create(config) -> train_state.Recipe:
         parts["scp_loss"] = loss(learnt, taught, trusted, axis_name=AXIS)
         parts["trusted"] = pooled.masked_mean(trusted, jnp.ones_like(trusted), AXIS)
         total += adapting * a.scp * parts["scp_loss"]
+      stats = {"heads": stats}
+      if matches:
+        stats["rates"] = {name: moments._asdict() for name, moments in found.items()}
       return total, (parts, stats)
 
-    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    grads = jax.lax.pmean(grads, AXIS)
-    norm = optax.tree.norm(grads)
-    state = depth.apply_gradients(transform, state, grads)
-    stats = {"heads": jax.lax.pmean(stats, AXIS)}
-    if matches:
-      stats["rates"] = {name: moments._asdict() for name, moments in found.items()}
-    state = state.replace(batch_stats=stats)
+    state, metrics = depth.descend(transform, loss_fn, state)
     if teaches:
       state = state.replace(
           teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha))
-    return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
+    return state, metrics
 
   def variables(state):
     params = state.teacher["params"] if teaches else state.params["student"]

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from bicross_jax import errors
 from bicross_jax import models
@@ -98,12 +97,7 @@ def create(config) -> train_state.Recipe:
       total += config.distill.fine * parts["fine_loss"]
       return total, (parts, stats)
 
-    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    grads = jax.lax.pmean(grads, AXIS)
-    norm = optax.tree.norm(grads)
-    state = depth.apply_gradients(transform, state, grads)
-    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
-    return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
+    return depth.descend(transform, loss_fn, state)
 
   return train_state.Recipe(
       init=init,

@@ -15,6 +15,7 @@ from bicross_jax.ops import inputs
 from bicross_jax.ops import resize
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
+from bicross_jax.train.state import AXIS
 
 MIN_DEPTH = 1e-3  # metres; predictions are floored here before a loss sees them
 
@@ -97,11 +98,26 @@ def optimiser(config) -> optax.GradientTransformation:
       clip_norm=o.clip_norm)
 
 
-def apply_gradients(transform, state, grads) -> train_state.TrainState:
-  """One optimiser step; `grads` must already be averaged over the devices."""
+def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_state.Metrics]:
+  """One optimiser step on gradients and batch statistics that are averaged over the devices.
+
+  Args:
+    transform: from `optimiser`.
+    loss_fn: params -> (loss, (parts, batch_stats)): a scalar, the scalars it is made of by name,
+      and the new batch statistics of the state.
+    state: before the step.
+
+  Returns:
+    (state after it, metrics: `loss`, the parts and `grad_norm`, as (sum, count) pairs).
+  """
+  (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+  grads = jax.lax.pmean(grads, AXIS)
   updates, opt_state = transform.update(grads, state.opt_state, state.params)
-  return state.replace(
-      step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+  state = state.replace(
+      step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state,
+      batch_stats=jax.lax.pmean(stats, AXIS))
+  values = {"loss": loss, **parts, "grad_norm": optax.tree.norm(grads)}
+  return state, {name: (value, jnp.ones(())) for name, value in values.items()}
 
 
 def predictor(config, module):
@@ -146,8 +162,3 @@ def field_spec(config, fields, section: str = "data") -> dict:
 def maybe_flip(config, key, batch):
   """Random horizontal flips of the whole batch where `config.data.flip` says so."""
   return inputs.random_flip(key, dict(batch)) if config.data.flip else batch
-
-
-def means(values: dict) -> train_state.Metrics:
-  """Scalars that are already pooled over the devices, as (sum, count) pairs."""
-  return {name: (value, jnp.ones(())) for name, value in values.items()}

@@ -1,8 +1,6 @@
 """Stage `pretrain`: one network learns depth and its own uncertainty from labels."""
 
-import jax
 import jax.numpy as jnp
-import optax
 
 from bicross_jax import models
 from bicross_jax.models import transfer
@@ -51,12 +49,7 @@ def supervised(config, module, channels: int) -> train_state.Recipe:
       total, parts = depth.supervised_loss(config, output, batch["depth"], AXIS)
       return total, (parts, updates.get("batch_stats", {}))
 
-    (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    grads = jax.lax.pmean(grads, AXIS)
-    norm = optax.tree.norm(grads)
-    state = depth.apply_gradients(transform, state, grads)
-    state = state.replace(batch_stats=jax.lax.pmean(stats, AXIS))
-    return state, depth.means({"loss": loss, **parts, "grad_norm": norm})
+    return depth.descend(transform, loss_fn, state)
 
   return train_state.Recipe(
       init=init,

@@ -107,7 +107,7 @@ class Checkpoints:
         listed.
     """
     folder = self.folder / str(step)
-    _check_arrays(folder / "state")
+    check_arrays(folder / "state")
     there = _leaves(self._manager.item_metadata(step)["state"].tree)
     here = _leaves(like)
     changed = [
@@ -202,12 +202,38 @@ def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
   """
   folder = pathlib.Path(folder).absolute()
   meta = read_meta(folder)
-  _check_arrays(folder / "variables")
+  check_arrays(folder / "variables")
   with ocp.StandardCheckpointer() as reader:
     try:
       return reader.restore(folder / "variables"), meta
     except (OSError, ValueError, KeyError) as error:
       raise errors.BadFileError(folder / "variables", f"cannot be restored: {error}") from error
+
+
+def check_arrays(folder: pathlib.Path) -> None:
+  """Reads every array of a store, one after the other.
+
+  Orbax reads them all at once; where one is damaged, the rest go on and their threads report
+  errors when nobody listens any more, with tracebacks past the one clear line.
+
+  Args:
+    folder: `state` or `variables` of a checkpoint.
+
+  Raises:
+    errors.BadFileError: one cannot be read.
+  """
+  runs.read_json(folder / "_METADATA")
+  store = {"driver": "ocdbt", "base": f"file://{folder}/"}
+  try:
+    keys = tensorstore.KvStore.open(store).result().list().result()
+    names = [name for name, _, last in (k.decode().rpartition("/") for k in keys) if last == ".zarray"]
+    if not names:
+      raise ValueError("there are no arrays in it")
+    for name in names:
+      array = {"driver": "zarr", "kvstore": {**store, "path": f"{name}/"}}
+      tensorstore.open(array, open=True, read=True).result().read().result()
+  except (OSError, ValueError) as error:
+    raise errors.BadFileError(folder, f"cannot be restored: {error}") from error
 
 
 def _best(folder, steps):
@@ -238,29 +264,6 @@ def _complete(folder):
 
 def _missing(folder):
   return [item for item, file in ITEMS.items() if not (folder / item / file).is_file()]
-
-
-def _check_arrays(folder):
-  """Reads every array of a store, one after the other.
-
-  Orbax reads them all at once; where one is damaged, the rest go on and their threads report
-  errors when nobody listens any more, with tracebacks past the one clear line.
-
-  Raises:
-    errors.BadFileError: one cannot be read.
-  """
-  runs.read_json(folder / "_METADATA")
-  store = {"driver": "ocdbt", "base": f"file://{folder}/"}
-  try:
-    keys = tensorstore.KvStore.open(store).result().list().result()
-    names = [name for name, _, last in (k.decode().rpartition("/") for k in keys) if last == ".zarray"]
-    if not names:
-      raise ValueError("there are no arrays in it")
-    for name in names:
-      array = {"driver": "zarr", "kvstore": {**store, "path": f"{name}/"}}
-      tensorstore.open(array, open=True, read=True).result().read().result()
-  except (OSError, ValueError) as error:
-    raise errors.BadFileError(folder, f"cannot be restored: {error}") from error
 
 
 def _leaves(tree):

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from bicross_jax import errors
+from bicross_jax.train import checkpoints
 
 
 def restore(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | None:
@@ -28,6 +29,7 @@ def restore(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | 
   folder = pathlib.Path(folder).absolute() / "state"
   if not folder.is_dir():
     raise errors.BadFileError(folder, "is not there: this checkpoint holds no state")
+  checkpoints.check_arrays(folder)
   handler = ocp.PyTreeCheckpointHandler()
   with ocp.Checkpointer(handler) as reader:
     try:
