@@ -1,4 +1,4 @@
-"""The strong augmentation of spike streams, on packed bits (BiCross, `datasets/ekitti.py`)."""
+"""Augmentation: of spike streams on packed bits (BiCross, `datasets/ekitti.py`), and of RGB frames."""
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,36 @@ def strong(
   words = _shuffle(shuffling, words, length) & ~_random_words(dropping, words, drop)
   words = jnp.where(_rectangle(erasing, b, h, w, area)[..., None], 0, words)
   return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(b, h, w, n)
+
+
+def photometric(key: jax.Array, x: jax.Array, strength: float = 1.0) -> jax.Array:
+  """Light and sensors of other kinds, drawn anew for every frame; its geometry stays.
+
+  In turn: some of the colour goes, gamma, contrast and brightness change, noise is added.
+
+  Args:
+    key: PRNG key.
+    x: float32[B, H, W, 3], RGB in -1..1.
+    strength: 1 draws gamma and brightness from exp(-0.4)..exp(0.4), contrast from
+      exp(-0.8)..exp(0.4), and noise of up to 0.1 of the range; other values scale these.
+
+  Returns:
+    The same shape and range.
+  """
+  keys = jax.random.split(key, 6)
+
+  def draw(i, low, high):
+    return jax.random.uniform(keys[i], (len(x), 1, 1, 1), minval=low, maxval=high)
+
+  y = (x + 1) / 2
+  y += draw(0, 0.0, 1.0) * (y.mean(-1, keepdims=True) - y)
+  spread = 0.4 * strength
+  y = jnp.clip(y, 1e-3, 1.0) ** jnp.exp(draw(1, -spread, spread))
+  mean = y.mean((1, 2, 3), keepdims=True)
+  y = mean + (y - mean) * jnp.exp(draw(2, -2 * spread, spread))
+  y *= jnp.exp(draw(3, -spread, spread))
+  y += draw(4, 0.0, 0.1 * strength) * jax.random.normal(keys[5], x.shape)
+  return jnp.clip(y, 0, 1) * 2 - 1
 
 
 def _shuffle(key, words, length):

@@ -1,12 +1,19 @@
 """Stage `pretrain`: one network learns depth and its own uncertainty from labels."""
 
+from collections.abc import Callable
+import functools
+
+import jax
 import jax.numpy as jnp
 
 from bicross_jax import models
 from bicross_jax.models import transfer
+from bicross_jax.ops import augment
 from bicross_jax.recipes import depth
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
+
+Change = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def create(config) -> train_state.Recipe:
@@ -14,11 +21,17 @@ def create(config) -> train_state.Recipe:
 
   The network of `config.model` sees RGB or spikes, as `config.input.modality` says, and trains on
   depth + uncertainty loss. Batch fields: that modality and `depth`.
+
+  RGB frames are augmented with the strength `config.photometric` (0: not), which is not in the
+  paper, whose RGB network comes from large and varied sets instead.
   """
-  return supervised(config, depth.network(config), depth.channels(config))
+  change = None
+  if config.photometric and config.input.modality == "rgb":
+    change = functools.partial(augment.photometric, strength=config.photometric)
+  return supervised(config, depth.network(config), depth.channels(config), change)
 
 
-def supervised(config, module, channels: int) -> train_state.Recipe:
+def supervised(config, module, channels: int, change: Change | None = None) -> train_state.Recipe:
   """The recipe of a network that learns from labels alone.
 
   Args:
@@ -26,6 +39,7 @@ def supervised(config, module, channels: int) -> train_state.Recipe:
     module: float32[B, h, w, C] of `depth.network_input` -> DPTOutput; its batch norms, if any,
       pool over `AXIS`.
     channels: of the input that the module is initialised with.
+    change: (key, input) -> input of the same shape, in training alone; None: none.
   """
   transform = depth.optimiser(config)
 
@@ -41,11 +55,13 @@ def supervised(config, module, channels: int) -> train_state.Recipe:
 
   def train_step(state, batch, key):
     batch = depth.maybe_flip(config, key, batch)
+    x = depth.network_input(config, batch)
+    x = change(jax.random.fold_in(key, 1), x) if change else x
 
     def loss_fn(params):
       output, updates = module.apply(
-          {"params": params, "batch_stats": state.batch_stats}, depth.network_input(config, batch),
-          train=True, mutable=["batch_stats"])
+          {"params": params, "batch_stats": state.batch_stats}, x, train=True,
+          mutable=["batch_stats"])
       total, parts = depth.supervised_loss(config, output, batch["depth"], AXIS)
       return total, (parts, updates.get("batch_stats", {}))
 

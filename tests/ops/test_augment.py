@@ -63,3 +63,35 @@ def test_one_rectangle_of_each_picture_is_erased():
 def test_other_groups_are_refused():
   with pytest.raises(ValueError, match="groups"):
     augment.strong(jax.random.key(0), _stream()[1], groups=3)
+
+
+def _frames(n=64):
+  """One picture of colours with a vertical edge in its middle, n times: float32[n, H, W, 3]."""
+  one = np.random.default_rng(1).uniform(-0.6, 0.0, (H, W, 3)).astype(np.float32)
+  one[:, W // 2:] += 0.8
+  return jnp.asarray(np.broadcast_to(one, (n, H, W, 3)))
+
+
+def test_every_frame_is_changed_its_own_way_and_edges_stay():
+  x = _frames()
+  out = np.asarray(augment.photometric(jax.random.key(0), x))
+  assert out.shape == x.shape and out.dtype == np.float32 and abs(out).max() <= 1
+  np.testing.assert_array_equal(out, augment.photometric(jax.random.key(0), x))
+  grey = out.mean(-1)
+  assert len(np.unique(grey.mean((1, 2)))) == len(x)
+  step = grey[:, :, W // 2:].mean((1, 2)) - grey[:, :, :W // 2].mean((1, 2))
+  assert step.min() > 0.1 and step.std() > 0.1
+
+
+def test_photometric_changes_grow_with_their_strength():
+  x = jnp.repeat(_frames().mean(-1, keepdims=True), 3, axis=-1)
+  changes = [
+      float(jnp.abs(augment.photometric(jax.random.key(1), x, s) - x).mean())
+      for s in (0.0, 0.25, 1.0, 1.5)]
+  assert changes[0] < 1e-3 and changes == sorted(changes) and changes[2] > 4 * changes[0]
+
+
+def test_colour_goes_in_part():
+  out = np.asarray(augment.photometric(jax.random.key(2), _frames(), 0.0))
+  colour = out.std(-1).mean((1, 2)) / np.asarray(_frames()).std(-1).mean((1, 2))
+  assert colour.min() < 0.1 and colour.max() > 0.9 and 0.35 < colour.mean() < 0.65
