@@ -232,7 +232,6 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
       warmup=4,  # steps on the source alone
   ))
   config.oracle = False  # choose the checkpoint by labelled target validation; else it is the last
-  config.optim.update(backbone_lr=3e-4, head_lr=3e-4)
   if scenario == "synthetic":  # chosen on validation data of foggy and rainy, seed 0
     config.adapt.update(augment=False, reverse=0.02)
     config.optim.extra_lr = 3e-3
