@@ -182,25 +182,37 @@ def evaluation_config(trained_config, other=None, overrides: Sequence[str] = ())
   return config
 
 
-def evaluate(model: trained.Trained, config, part: str) -> tuple[evaluation.Report, dict]:
-  """Tests a trained network and, through the same protocol, the two baselines.
+def evaluate(model: trained.Trained, config, part: str) -> evaluation.Report:
+  """Tests a trained network.
 
   Args:
     model: from `trained.load`.
     config: says on what data and by which protocol (`evaluation_config`).
     part: "train", "validation" or "test".
-
-  Returns:
-    (report of the network, {baseline: summary}). The baselines, best constant and per-pixel
-    median, are those of the depths that the network was trained on.
   """
   devices.enable_compile_cache()
-  rules = protocol(config)
-  spec = depth_recipe.field_spec(config, (config.input.modality,))
-  batches = pipeline.open(config.data).batches(spec, seed=0)
-  report = evaluation.evaluate(model.predict, batches.evaluation(part), rules)
+  return evaluation.evaluate(model.predict, _examples(config).evaluation(part), protocol(config))
+
+
+def baselines(model: trained.Trained, config, part: str) -> dict[str, dict[str, float]]:
+  """Two predictors that never look at the input, through the same protocol.
+
+  Args:
+    model, config, part: as for `evaluate`.
+
+  Returns:
+    {baseline: summary}: the best constant and the per-pixel median of the depths that the network
+    was trained on.
+  """
+  rules, batches = protocol(config), _examples(config)
   fitted = baseline.fit(pipeline.open(model.config.data).depths("train"), rules)
-  return report, {
+  return {
       name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
       for name, predict in fitted.predictors().items()
   }
+
+
+def _examples(config):
+  """What a network of `config` is tested on."""
+  spec = depth_recipe.field_spec(config, (config.input.modality,))
+  return pipeline.open(config.data).batches(spec, seed=0)

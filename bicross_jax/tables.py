@@ -80,8 +80,7 @@ def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[d
   if not (where / "images.json").is_file():
     stages.run(config, workdir=workdir, root=root)
     model = trained.load(workdir)
-    report, _ = stages.evaluate(
-        model, stages.evaluation_config(model.config, None, row.test), part)
+    report = stages.evaluate(model, stages.evaluation_config(model.config, None, row.test), part)
     reports.save(where, report)
   return [r for r in json.loads((where / "images.json").read_text()) if r["pixels"]]
 
@@ -106,7 +105,7 @@ def chain(config, workdir=None, root="runs") -> dict:
       where = copy.deepcopy(config)
       with where.unlocked():  # a stage without a target has no such field
         where.target = where[section]
-      report, _ = stages.evaluate(model, stages.evaluation_config(model.config, where), "test")
+      report = stages.evaluate(model, stages.evaluation_config(model.config, where), "test")
       row.update({f"{where.target.domain} {m}": report.summary[m] for m in COLUMNS})
   columns = tuple(next(iter(rows.values())))
   text = reports.table(rows, columns, markdown=True)

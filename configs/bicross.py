@@ -137,7 +137,8 @@ def _ablation_table() -> grammar.Table:
   rows = {"CFKD": grammar.Row(get_config("crossmodality"), foggy)}
   for words, change in (
       ("without coarse", "distill.coarse=0"), ("without fine", "distill.fine=0"),
-      ("with filter", "distill.uncertainty_filter=true")):
+      ("with filter", "distill.uncertainty_filter=true"),
+      ("without augmented RGB", "parent.photometric=0")):
     rows[f"CFKD {words}"] = grammar.Row(
         get_config(f"crossmodality,{change}"), foggy, "CFKD")
   rows[whole] = grammar.Row(get_config("crossdomain"), against="CFKD")

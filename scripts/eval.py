@@ -34,7 +34,8 @@ def main(argv: list[str]) -> int:
 
   model = trained.load(args.checkpoint, args.which)
   config = stages.evaluation_config(model.config, other, overrides)
-  report, baselines = stages.evaluate(model, config, args.part)
+  report = stages.evaluate(model, config, args.part)
+  baselines = stages.baselines(model, config, args.part)
   domain = f"{config.data.name}/{config.data.domain}/{args.part}"
   print(f"{domain}: {report.summary['images']} images, checkpoint step {model.meta['step']}")
   rows = {f"{model.config.system} {model.config.stage}": report.summary, **baselines}

@@ -49,7 +49,7 @@ def _size(path):
 def test_examples_are_those_of_the_evaluation(show, crossmodality):
   examples = show.examples("test", 2)
   assert [e["key"] for e in examples] == ["clear/test/000000", "clear/test/000002"]
-  report, _ = stages.evaluate(show.models["spikes"], show.config, "test")
+  report = stages.evaluate(show.models["spikes"], show.config, "test")
   for example, row in zip(examples, (report.rows[0], report.rows[2])):
     assert example["abs_rel"]["spikes"] == pytest.approx(row["abs_rel"], rel=1e-5)
     assert set(example["prediction"]) == {"rgb", "spikes"}
