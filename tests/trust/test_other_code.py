@@ -32,8 +32,8 @@ def program():
 
 def _spike_network():
   """Module and variables of the README's run; drawn, as a trained one's are, not zeros and ones."""
-  config = grammar.resolve_durations(grammar.load("configs/bicross.py:crossmodality"), 500)
-  config.recipe = "bicross_jax.recipes.pretrain:create"  # the same network; needs no teacher
+  config = grammar.load("configs/bicross.py:pretrain,input.modality=spike")  # needs no teacher
+  config = grammar.resolve_durations(config, 500)
   recipe = recipes.create(config)
   variables = recipe.variables(recipe.init(jax.random.key(0), None))
   rng = np.random.default_rng(0)
