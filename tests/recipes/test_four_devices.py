@@ -77,7 +77,8 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arg", ["pretrain,photometric=0", "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
+    "arg", ["pretrain,photometric=0",
+            "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
             "crossdomain,adapt.augment=false,adapt.warmup=0",
             "neuromorphic,front_end.widths=8,12"])
 def test_four_devices_equal_one(arg, pytestconfig):
