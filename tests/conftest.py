@@ -6,6 +6,8 @@ import pathlib
 
 # Tests compile much and compute little; set before JAX is imported, and for child processes too.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# XLA has crashed writing a compile cache in a process that compiles as many networks as tests do.
+os.environ.setdefault("BICROSS_COMPILE_CACHE", "0")
 
 import jax
 import pytest

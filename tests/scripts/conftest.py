@@ -36,7 +36,6 @@ def place(tmp_path_factory):
       (folder / "configs").symlink_to(ROOT / "configs")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("BICROSS_DATA", str(folder / "data"))
-    patch.setenv("BICROSS_COMPILE_CACHE", "0")
     yield folder
 
 

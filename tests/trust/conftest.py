@@ -51,7 +51,6 @@ def here(home, tmp_path, monkeypatch):
   """This process works in a folder of its own with the configs in it, on the shared data."""
   (tmp_path / "configs").symlink_to(ROOT / "configs")
   monkeypatch.setenv("BICROSS_DATA", str(home / "data"))
-  monkeypatch.setenv("BICROSS_COMPILE_CACHE", "0")  # XLA has crashed writing one in a long process
   monkeypatch.chdir(tmp_path)
   return tmp_path
 
