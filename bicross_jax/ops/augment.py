@@ -50,7 +50,8 @@ def strong(
 def photometric(key: jax.Array, x: jax.Array, strength: float = 1.0) -> jax.Array:
   """Light and sensors of other kinds, drawn anew for every frame; its geometry stays.
 
-  In turn: some of the colour goes, gamma, contrast and brightness change, noise is added.
+  In turn: some of the colour goes (from nothing to all), gamma, contrast and brightness change,
+  noise is added. Not in the paper.
 
   Args:
     key: PRNG key.

@@ -103,8 +103,8 @@ def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_st
 
   Args:
     transform: from `optimiser`.
-    loss_fn: params -> (loss, (parts, batch_stats)): a scalar, the scalars it is made of by name,
-      and the new batch statistics of the state.
+    loss_fn: params -> (loss, (parts, batch_stats)): a scalar, the scalars it is made of by name
+      (all pooled over the devices), and the new batch statistics of the state.
     state: before the step.
 
   Returns:

@@ -210,23 +210,26 @@ def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
       raise errors.BadFileError(folder / "variables", f"cannot be restored: {error}") from error
 
 
-def check_arrays(folder: pathlib.Path) -> None:
-  """Reads every array of a store, one after the other.
+def check_arrays(folder: pathlib.Path, within: str = "") -> None:
+  """Reads the arrays of a store, one after the other.
 
   Orbax reads them all at once; where one is damaged, the rest go on and their threads report
   errors when nobody listens any more, with tracebacks past the one clear line.
 
   Args:
     folder: `state` or `variables` of a checkpoint.
+    within: only arrays whose names, joined with dots, begin so.
 
   Raises:
-    errors.BadFileError: one cannot be read.
+    errors.BadFileError: one cannot be read, or there is none.
   """
   runs.read_json(folder / "_METADATA")
   store = {"driver": "ocdbt", "base": f"file://{folder}/"}
   try:
     keys = tensorstore.KvStore.open(store).result().list().result()
-    names = [name for name, _, last in (k.decode().rpartition("/") for k in keys) if last == ".zarray"]
+    names = [
+        name for name, _, last in (key.decode().rpartition("/") for key in keys)
+        if last == ".zarray" and name.startswith(within)]
     if not names:
       raise ValueError("there are no arrays in it")
     for name in names:

@@ -29,7 +29,6 @@ def restore(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | 
   folder = pathlib.Path(folder).absolute() / "state"
   if not folder.is_dir():
     raise errors.BadFileError(folder, "is not there: this checkpoint holds no state")
-  checkpoints.check_arrays(folder)
   handler = ocp.PyTreeCheckpointHandler()
   with ocp.Checkpointer(handler) as reader:
     try:
@@ -38,6 +37,7 @@ def restore(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | 
         if name not in part:
           return None
         part = part[name]
+      checkpoints.check_arrays(folder, ".".join(path))
       item = jax.tree.map(
           lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part,
           is_leaf=lambda x: hasattr(x, "shape"))

@@ -41,5 +41,5 @@ def test_a_part_that_is_not_there(saved, tmp_path):
   with pytest.raises(errors.BadFileError, match="holds no state"):
     state_parts.restore(tmp_path, ("params",))
   (tmp_path / "state").mkdir()
-  with pytest.raises(errors.BadFileError, match="_METADATA"):
+  with pytest.raises(errors.BadFileError, match="cannot be restored"):
     state_parts.restore(tmp_path, ("params",))
