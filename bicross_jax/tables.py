@@ -6,6 +6,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from bicross_jax import config as grammar
@@ -82,6 +83,9 @@ def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[d
     model = trained.load(workdir)
     report = stages.evaluate(model, stages.evaluation_config(model.config, None, row.test), part)
     reports.save(where, report)
+    # Every compiled network maps thousands of pieces of memory, and a process may have some 65,000
+    # (vm.max_map_count of Linux): past that XLA aborts. No row needs the networks of another.
+    jax.clear_caches()
   return [r for r in json.loads((where / "images.json").read_text()) if r["pixels"]]
 
 

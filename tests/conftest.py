@@ -6,7 +6,7 @@ import pathlib
 
 # Tests compile much and compute little; set before JAX is imported, and for child processes too.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# XLA has crashed writing a compile cache in a process that compiles as many networks as tests do.
+# What a test compiles is not to be found ready by another, nor left in the user's folder.
 os.environ.setdefault("BICROSS_COMPILE_CACHE", "0")
 
 import jax
@@ -14,6 +14,7 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+MAPPED = pathlib.Path("/proc/self/maps")  # on Linux: a line for every piece of mapped memory
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 
@@ -34,3 +35,14 @@ def golden():
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_programs():
+  """Drops compiled programs before they fill what a process may map (65,530 pieces on Linux).
+
+  XLA aborts beyond that, and a test of a whole training leaves thousands.
+  """
+  yield
+  if MAPPED.exists() and MAPPED.read_bytes().count(b"\n") > 20_000:
+    jax.clear_caches()
