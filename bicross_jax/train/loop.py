@@ -6,6 +6,7 @@ due every `checkpoint_every` steps, whenever a validation is the best so far, an
 """
 
 from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import math
 import os
 import pathlib
@@ -84,7 +85,8 @@ def run(
     the result that it stored.
 
   Raises:
-    errors.UserError: the folder holds another run; config, data and recipe do not fit.
+    errors.UserError: the folder holds another run, or another process trains in it; config, data
+      and recipe do not fit.
     DivergedError: training diverged; the last checkpoint before that is kept.
     Stopped: SIGTERM; the run is saved.
   """
@@ -100,11 +102,15 @@ def run(
   if stored is not None:
     processes.say(f"{workdir} holds a finished run: {outcome(stored)}")
     return stored
-  with termination.Termination() as stopping, keeping.Keeper(config, recipe, workdir) as keeper:
+  with contextlib.ExitStack() as stack:
+    processes.by_first(lambda: stack.enter_context(runs.held(workdir)))
+    stopping = stack.enter_context(termination.Termination())
+    keeper = stack.enter_context(keeping.Keeper(config, recipe, workdir))
     training = _Training(config, recipe, validate, workdir, stopping, keeper)
     training.begin(initial)
-    with progress.Progress(training.step, config["train"]["steps"], workdir.name) as shown:
-      return training.run(data, shown)
+    shown = stack.enter_context(
+        progress.Progress(training.step, config["train"]["steps"], workdir.name))
+    return training.run(data, shown)
 
 
 def outcome(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """A run's folder: whose it is, and whether it is finished."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -13,6 +15,7 @@ import numpy as np
 
 import bicross_jax
 from bicross_jax import errors
+from bicross_jax.train import processes
 
 CONFIG, RESULT, METRICS, CHECKPOINTS = "config.json", "result.json", "metrics.jsonl", "checkpoints"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -81,6 +84,28 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
   workdir.mkdir(parents=True, exist_ok=True)
   write_json(file, plain(config))
   return None
+
+
+@contextlib.contextmanager
+def held(workdir: str | os.PathLike) -> Iterator[None]:
+  """Keeps other processes from training in a run's folder; a process that is killed lets go of it.
+
+  Some file systems of clusters have no locks: there it says so and holds nothing.
+
+  Raises:
+    errors.UserError: another process holds it.
+  """
+  folder = os.open(workdir, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise errors.UserError(f"another process is training in {workdir}") from error
+    except OSError as error:
+      processes.say(f"{workdir} cannot be locked ({error.strerror}): let nothing else train there")
+    yield
+  finally:
+    os.close(folder)
 
 
 def finished(workdir: str | os.PathLike) -> dict[str, Any] | None:

@@ -77,6 +77,14 @@ def test_other_config_is_refused(whole, toy):
     train(toy, run.workdir, steps=13)
 
 
+def test_a_folder_in_which_another_trains_is_refused(toy, tmp_path):
+  def refused(predict):
+    with pytest.raises(errors.UserError, match="another process is training in"):
+      train(toy, tmp_path)
+    return toy.Validate()(predict)
+  train(toy, tmp_path, validate=refused)
+
+
 @pytest.mark.parametrize("step", [2, 5, 8, 11])
 def test_sigterm_then_resume_is_bit_exact(whole, toy, left, tmp_path, step, capsys):
   """Stopped before, at and after log lines, validations and checkpoints."""

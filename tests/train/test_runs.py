@@ -1,4 +1,7 @@
+import errno
+import fcntl
 import json
+import os
 
 import ml_collections
 import numpy as np
@@ -44,6 +47,24 @@ def test_claim(tmp_path):
   assert runs.claim(workdir, config()) == {"after": {"e": 0.5}, "nan": None}
   assert runs.finished(workdir) and runs.finished(tmp_path) is None
   assert sorted(p.name for p in workdir.iterdir()) == ["config.json", "result.json"]
+
+
+def test_one_process_trains_in_a_folder(tmp_path):
+  with runs.held(tmp_path):
+    with pytest.raises(errors.UserError, match=f"another process is training in {tmp_path}"):
+      with runs.held(tmp_path):
+        pass
+  with runs.held(tmp_path):
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
+  def refuse(*unused):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+  monkeypatch.setattr(fcntl, "flock", refuse)
+  with runs.held(tmp_path):
+    pass
+  assert f"{tmp_path} cannot be locked (Function not implemented)" in capsys.readouterr().out
 
 
 def test_claim_refuses_what_it_does_not_know(tmp_path):
