@@ -57,14 +57,21 @@ class Domain(NamedTuple):
   measures: dict[str, uncertainty.Judgement]
 
 
-def measures(config, module, variables, student=None) -> Measures:
+class Pair(NamedTuple):
+  """Params of a teacher and of the student that learns from it."""
+
+  teacher: Any
+  student: Any
+
+
+def measures(config, module, variables, pair: Pair | None = None) -> Measures:
   """The network's depth with every measure of how far to trust it.
 
   Args:
     config: of stage crossdomain.
     module: the network.
-    variables: what is published and judged, {"params": ...}: the teacher, where there is one.
-    student: params of its student; None: there is no disagreement to measure.
+    variables: what is published and judged, {"params": ...}.
+    pair: who may disagree; one of them is published. None: there is no disagreement to measure.
 
   Returns:
     (batch with `spike` uint8[B, H, W, T/8], number of the batch, which draws the augmentation) ->
@@ -79,7 +86,7 @@ def measures(config, module, variables, student=None) -> Measures:
   def floored(params, spike):
     return jnp.maximum(look(params, spike).depth, depth_recipe.MIN_DEPTH)
 
-  def run(params, student, spike, number):
+  def run(params, pair, spike, number):
     shaken = augment.strong(jax.random.fold_in(jax.random.key(0), number), spike)
     seen = look(params, spike)
     depth = jnp.maximum(seen.depth, depth_recipe.MIN_DEPTH)
@@ -88,16 +95,16 @@ def measures(config, module, variables, student=None) -> Measures:
       out["head"] = seen.uncertainty
       if config.loss.uncertainty == "l1log":
         out["head"] = uncertainty_losses.width(seen.uncertainty) / depth
-    if student is not None:
-      learnt = floored(student, shaken if config.adapt.augment else spike)
-      out["disagreement"] = pseudo.disagreement(depth, learnt)
+    if pair is not None:
+      learnt = floored(pair.student, shaken if config.adapt.augment else spike)
+      out["disagreement"] = pseudo.disagreement(floored(pair.teacher, spike), learnt)
     out["variance"] = pseudo.view_spread(lambda x: floored(params, x), spike, shaken, depth)
     return out
 
   run = jax.jit(run)
 
   def measure(batch, number):
-    found = jax.device_get(run(variables["params"], student, batch["spike"], number))
+    found = jax.device_get(run(variables["params"], pair, batch["spike"], number))
     return {name: found[name] for name in ("depth", *MEASURES) if name in found}
 
   return measure
@@ -128,10 +135,12 @@ def run(
   if "target" not in config or "adapt" not in config:
     raise errors.UserError(
         f"{path} is a run of stage {config.stage}, not of crossdomain: it has no target")
-  student = None
-  if model.meta["which"] == "teacher":
-    student = state_parts.restore(checkpoints.find(path, which), ("params", "student"))
-  measure = measures(config, model.module, model.variables, student)
+  pair = None
+  if config.adapt.method != "adversarial":  # that one has no teacher
+    folder = checkpoints.find(path, which)
+    pair = Pair(state_parts.restore(folder, ("teacher", "params")),
+                state_parts.restore(folder, ("params", "student")))
+  measure = measures(config, model.module, model.variables, pair)
 
   factor = uncertainty.factors(_pixels(measure, config, "data", "validation", most))
   out = {}

@@ -229,18 +229,19 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
       match=True,  # the teacher sees target streams with the source's firing rates
       mirror=True,  # and their mirror images too
       augment=True,  # the student sees strongly augmented target streams
-      alpha=0.99,  # of the teacher's moving average
+      alpha=0.999,  # of the teacher's moving average
+      publish="teacher",  # or student; without a teacher, the student
       warmup=4,  # steps on the source alone
   ))
   config.oracle = False  # choose the checkpoint by labelled target validation; else it is the last
   if scenario == "synthetic":  # chosen on validation data of foggy and rainy, seed 0
-    config.adapt.update(augment=False, reverse=0.02)
+    config.adapt.update(augment=False, reverse=0.02, publish="student")
     config.optim.extra_lr = 3e-3
   if scenario in _REAL:
     config.data.batch_size = 8
     config.train.steps = "20 epochs"
     config.optim.update(backbone_lr=1e-5, head_lr=1e-4)
-    config.adapt.update(reverse=0.01, alpha=0.999)
+    config.adapt.reverse = 0.01
   return _with_parent(config, _crossmodality(scenario))
 
 

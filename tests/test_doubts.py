@@ -53,7 +53,8 @@ def spike():
 @pytest.mark.parametrize("augmented", [True, False])
 def test_measures_of_both_networks_on_all_views(spike, augmented):
   config = _config(f"adapt.augment={str(augmented).lower()}")
-  measure = doubts.measures(config, _network(), {"params": jnp.float32(3)}, jnp.float32(5))
+  pair = doubts.Pair(teacher=jnp.float32(3), student=jnp.float32(5))
+  measure = doubts.measures(config, _network(), {"params": pair.teacher}, pair)
   found = measure({"spike": spike}, 7)
   assert list(found) == ["depth", "head", "disagreement", "variance"]
   shaken = np.asarray(augment.strong(jax.random.fold_in(jax.random.key(0), 7), spike))
@@ -65,6 +66,15 @@ def test_measures_of_both_networks_on_all_views(spike, augmented):
   np.testing.assert_allclose(
       found["disagreement"], np.abs(np.log(teacher / student)), rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(found["variance"], np.std(np.log(views), 0), rtol=1e-4, atol=1e-5)
+
+
+def test_they_disagree_as_much_when_the_student_is_published(spike):
+  pair = doubts.Pair(teacher=jnp.float32(3), student=jnp.float32(5))
+  of_teacher, of_student = (
+      doubts.measures(_config("adapt.augment=true"), _network(), {"params": params}, pair)(
+          {"spike": spike}, 7) for params in pair)
+  np.testing.assert_allclose(of_student["depth"], _depth(5, spike), rtol=1e-5)
+  np.testing.assert_array_equal(of_teacher["disagreement"], of_student["disagreement"])
 
 
 def test_a_measure_that_cannot_be_is_left_out(spike):

@@ -20,6 +20,7 @@ from bicross_jax.train.state import AXIS
 
 METHODS = ("scts", "adversarial", "meanteacher")
 FILTERS = ("none", "head", "disagreement", "variance")
+PUBLISHED = ("teacher", "student")
 HEADS = {"shared": ("domain_head",), "legacy": ("domain_head_source", "domain_head_target")}
 HIDDEN = 256  # channels inside a domain head
 WARMUP_WEIGHT = 0.1  # of source supervision while nothing is adapted yet
@@ -41,13 +42,15 @@ def create(config) -> train_state.Recipe:
   A teacher that sees what its student sees can only repeat its own bias. Ours (`adapt.match`) sees
   the target with the source's firing rates (`ops.rates`), on which source supervision keeps it
   right, and (`adapt.mirror`) says the mean of the stream and its mirror image. The student and
-  what is published see the target as it is. Neither is in the paper.
+  what is published (`adapt.publish`: the teacher, or its student) see the target as it is. Neither
+  is in the paper.
 
   Batches: {"source": {spike, depth}, "target": {spike}}. Params are {"student"} and the domain
-  heads; `teacher` is the moving average of the student, which is what is published.
+  heads; `teacher` is the moving average of the student.
   """
   a = config.adapt
-  for name, choices in (("method", METHODS), ("filter", FILTERS), ("heads", tuple(HEADS))):
+  for name, choices in (("method", METHODS), ("filter", FILTERS), ("heads", tuple(HEADS)),
+                        ("publish", PUBLISHED)):
     if a[name] not in choices:
       raise errors.UserError(f"adapt.{name}={a[name]!r}: choose from {', '.join(choices)}")
   if a.filter == "head" and not config.model.uncertainty:
@@ -153,8 +156,10 @@ def create(config) -> train_state.Recipe:
           teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha))
     return state, metrics
 
+  published = a.publish if teaches else "student"
+
   def variables(state):
-    params = state.teacher["params"] if teaches else state.params["student"]
+    params = state.teacher["params"] if published == "teacher" else state.params["student"]
     return {"params": params, "batch_stats": {}}
 
   return train_state.Recipe(
@@ -169,7 +174,7 @@ def create(config) -> train_state.Recipe:
           "target": depth.field_spec(config, ("spike",), "target"),
       },
       module=module,
-      publishes="teacher" if teaches else "student",
+      publishes=published,
   )
 
 

@@ -92,7 +92,7 @@ def _same(a, b):
 
 @pytest.mark.slow
 def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
-  recipe = _recipe("adapt.warmup=0", "adapt.alpha=0.5", EVERYTHING)
+  recipe = _recipe("adapt.warmup=0", "adapt.alpha=0.5", "adapt.publish=teacher", EVERYTHING)
   assert set(recipe.batch_spec()["target"]) == {"spike"}  # no label of the target comes near it
   first, last, seen = _train(recipe, spike_network, [_batch()] * 2)
   assert set(seen[0]) >= {"depth_loss", "uncertainty_loss", "scp_loss", "sca_loss", "domain_accuracy"}
@@ -108,6 +108,19 @@ def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
   published = recipe.variables(last)["params"]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), published, teacher)
   assert recipe.publishes == "teacher" and recipe.metric == ("abs_rel", "last")
+
+
+@pytest.mark.parametrize("method, publish, published", [
+    ("scts", "teacher", "teacher"), ("scts", "student", "student"),
+    ("adversarial", "teacher", "student")])
+def test_who_is_published(spike_network, method, publish, published):
+  recipe = _recipe(f"adapt.method={method}", f"adapt.publish={publish}")
+  state = recipe.init(jax.random.key(0), Initial(init_from=spike_network))
+  if state.teacher:
+    state = state.replace(teacher=jax.tree.map(jnp.zeros_like, state.teacher))
+  assert recipe.publishes == published
+  params = recipe.variables(state)["params"]
+  assert _same(params, spike_network["params"]) == (published == "student")
 
 
 @pytest.mark.slow
@@ -133,7 +146,6 @@ def test_methods(spike_network, method, absent):
   c = _train(recipe, spike_network, [other])
   same = _same(a[1].params["student"], c[1].params["student"])
   assert same == (method == "meanteacher")  # that one needs no source label any more
-  assert recipe.publishes == {"adversarial": "student", "meanteacher": "teacher"}[method]
 
 
 @pytest.mark.slow
