@@ -234,7 +234,7 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
       warmup=4,  # steps on the source alone
   ))
   config.oracle = False  # choose the checkpoint by labelled target validation; else it is the last
-  if scenario == "synthetic":  # chosen on validation data of foggy and rainy, seed 0
+  if scenario == "synthetic":  # chosen on validation data of foggy and rainy
     config.adapt.update(augment=False, reverse=0.02, publish="student")
     config.optim.extra_lr = 3e-3
   if scenario in _REAL:

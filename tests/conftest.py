@@ -6,7 +6,7 @@ import pathlib
 
 # Tests compile much and compute little; set before JAX is imported, and for child processes too.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# What a test compiles is not to be found ready by another, nor left in the user's folder.
+# Nothing of what they compile is left in the user's cache folder.
 os.environ.setdefault("BICROSS_COMPILE_CACHE", "0")
 
 import jax
