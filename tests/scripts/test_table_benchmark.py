@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -34,7 +35,12 @@ def test_table_trains_once_what_rows_share_and_compares_them(place, monkeypatch,
   (place / "tiny.py").write_text(_TABLE)
   small = [s for s in SMALL if "parent" not in s]
   table = ["--table", "tiny.py:tiny", "--seeds", "0,1", "--root", "r", *small]
+  traced = []
+  compiled = jax.jit(lambda x: traced.append("again") or x)
+  compiled(1.0)
   assert script("table").main(table) == 0
+  compiled(1.0)
+  assert len(traced) == 2  # what a row compiled is dropped: a process may not map all of it
   first = capsys.readouterr().out
   folder = place / "r" / "bicross"
   found = json.loads((folder / "tables" / "tiny" / "table.json").read_text())
