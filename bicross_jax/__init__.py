@@ -5,6 +5,6 @@ __version__ = "0.1.0"
 
 def load(path, which: str = "best"):
   """A trained network from a run's folder or one checkpoint's folder; see `trained.Trained`."""
-  from bicross_jax import trained  # noqa: PLC0415 (keeps `import bicross_jax` light)
+  from bicross_jax import trained
 
   return trained.load(path, which)

@@ -1,7 +1,7 @@
 """Speed and memory of training steps and predictions, several configs side by side in one run."""
 
-import time
 from collections.abc import Mapping
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -42,18 +42,27 @@ class _Case:
     key = jax.random.key(config.seed)
     state = devices.place(recipe.init(key, _random_parent(config, key)))
     self.variables = jax.device_get(recipe.variables(devices.gather(state)))
-    self.rows, self.batch, self.key = config.data.batch_size, devices.shard(batch), devices.replicate(key)
+    self.rows, self.batch, self.key = (
+      config.data.batch_size,
+      devices.shard(batch),
+      devices.replicate(key),
+    )
     self.state = state
     self.step, self.compile_train = _timed(
-        lambda: devices.pmap_step(recipe.train_step).lower(state, self.batch, self.key).compile())
+      lambda: devices.pmap_step(recipe.train_step).lower(state, self.batch, self.key).compile()
+    )
     self.one = jax.device_put(batch.get("source", batch))
     self.variables = jax.device_put(self.variables)
     self.predict, self.compile_predict = _timed(
-        lambda: jax.jit(recipe.predict).lower(self.variables, self.one).compile())
+      lambda: jax.jit(recipe.predict).lower(self.variables, self.one).compile()
+    )
     plan = self.step.memory_analysis()
     self.memory = (
-        plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
-        - plan.alias_size_in_bytes)
+      plan.argument_size_in_bytes
+      + plan.output_size_in_bytes
+      + plan.temp_size_in_bytes
+      - plan.alias_size_in_bytes
+    )
 
   def train(self):
     self.state, metrics = self.step(self.state, self.batch, self.key)
@@ -61,7 +70,7 @@ class _Case:
 
 
 def measure(
-    configs: Mapping[str, Any], *, rounds: int = 5, seconds: float = 2.0
+  configs: Mapping[str, Any], *, rounds: int = 5, seconds: float = 2.0
 ) -> dict[str, Measured]:
   """Times all configs in turns, so that what else the machine does falls on all of them.
 
@@ -74,17 +83,20 @@ def measure(
   Returns:
     {label: Measured}.
   """
-  cases = {label: _Case(grammar.resolve_durations(config, EPOCH)) for label, config in configs.items()}
+  cases = {
+    label: _Case(grammar.resolve_durations(config, EPOCH)) for label, config in configs.items()
+  }
   best = {label: [0.0, 0.0] for label in cases}
   for _ in range(rounds):
     for label, case in cases.items():
       speeds = (
-          case.rows * _rate(case.train, seconds),
-          case.rows * _rate(lambda c=case: c.predict(c.variables, c.one), seconds))
+        case.rows * _rate(case.train, seconds),
+        case.rows * _rate(lambda c=case: c.predict(c.variables, c.one), seconds),
+      )
       best[label] = [max(a, b) for a, b in zip(best[label], speeds, strict=True)]
   return {
-      label: Measured(*best[label], case.compile_train, case.compile_predict, case.memory)
-      for label, case in cases.items()
+    label: Measured(*best[label], case.compile_train, case.compile_predict, case.memory)
+    for label, case in cases.items()
   }
 
 
@@ -99,9 +111,10 @@ def random_batch(rng, spec, rows: int) -> dict[str, Any]:
   if not hasattr(next(iter(spec.values())), "dtype"):
     return {stream: random_batch(rng, fields, rows) for stream, fields in spec.items()}
   return {
-      name: rng.integers(0, 256, (rows, *s.shape), np.uint8) if s.dtype == np.uint8
-      else rng.uniform(2, 50, (rows, *s.shape)).astype(s.dtype)
-      for name, s in spec.items()
+    name: rng.integers(0, 256, (rows, *s.shape), np.uint8)
+    if s.dtype == np.uint8
+    else rng.uniform(2, 50, (rows, *s.shape)).astype(s.dtype)
+    for name, s in spec.items()
   }
 
 

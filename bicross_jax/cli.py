@@ -21,8 +21,9 @@ class Parser(argparse.ArgumentParser):
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of scripts that judge a checkpoint: which one, and on which part."""
   parser.add_argument("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
-  parser.add_argument("--which", choices=("best", "last"), default="best",
-                      help="which checkpoint of a run")
+  parser.add_argument(
+    "--which", choices=("best", "last"), default="best", help="which checkpoint of a run"
+  )
   parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
 
 

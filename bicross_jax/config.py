@@ -4,12 +4,12 @@ Every value is read by the type of the field it replaces, so that a wrong name o
 an error with the nearest right ones before anything is run.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 import copy
 import difflib
 import importlib.util
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import ml_collections
@@ -111,11 +111,11 @@ def overrides_of(flags: Sequence[str], prefix: str) -> list[str]:
   for flag in flags:
     if not (flag.startswith(prefix) and "=" in flag):
       raise errors.UserError(f"unknown argument {flag!r}; fields are set as {prefix}key=value")
-  return [flag[len(prefix):] for flag in flags]
+  return [flag[len(prefix) :] for flag in flags]
 
 
 def split_arg(
-    arg: str, stages: Sequence[str], scenarios: Sequence[str]
+  arg: str, stages: Sequence[str], scenarios: Sequence[str]
 ) -> tuple[str, str, list[str]]:
   """Splits `stage[,scenario][,key=value...]`.
 
@@ -134,7 +134,9 @@ def split_arg(
     else:
       words.append(part)
   if len(words) > 2:
-    raise errors.UserError(f"too many words in config argument {arg!r}: stage[,scenario][,key=value]")
+    raise errors.UserError(
+      f"too many words in config argument {arg!r}: stage[,scenario][,key=value]"
+    )
   stage = words[0] if words else stages[0]
   if stage not in stages:
     raise errors.UserError(f"unknown stage {stage!r}{_nearest(stage, stages)}")
@@ -216,7 +218,9 @@ def _parse(key: str, text: str, kind: type, current):
     try:
       return kind(text)
     except ValueError:
-      raise errors.UserError(f"config field {key!r} is of type {kind.__name__}, not {text!r}") from None
+      raise errors.UserError(
+        f"config field {key!r} is of type {kind.__name__}, not {text!r}"
+      ) from None
   raise errors.UserError(f"config field {key!r} cannot be set from text")
 
 
@@ -227,4 +231,10 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     leaf = name.rsplit(".", 1)[-1]
     close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:3]
   shown = close or (names if len(names) <= 12 else [])
-  return f"; did you mean {' or '.join(shown)}?" if close else f"; choose from {', '.join(shown)}" if shown else ""
+  return (
+    f"; did you mean {' or '.join(shown)}?"
+    if close
+    else f"; choose from {', '.join(shown)}"
+    if shown
+    else ""
+  )

@@ -6,34 +6,35 @@ judged is the published network on streams as they are; in training the teacher 
 firing rates and average mirror images (`adapt.match`, `adapt.mirror`).
 """
 
-import pathlib
 from collections.abc import Callable, Mapping
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax import stages
-from bicross_jax import trained
+from bicross_jax import errors, stages, trained
 from bicross_jax.data import pipeline
 from bicross_jax.data.formats import files
-from bicross_jax.evaluation import bootstrap
+from bicross_jax.evaluation import bootstrap, uncertainty
 from bicross_jax.evaluation import report as reports
-from bicross_jax.evaluation import uncertainty
 from bicross_jax.losses import pseudo
 from bicross_jax.losses import uncertainty as uncertainty_losses
 from bicross_jax.ops import augment
 from bicross_jax.recipes import depth as depth_recipe
-from bicross_jax.train import checkpoints
-from bicross_jax.train import devices
-from bicross_jax.train import state_parts
+from bicross_jax.train import checkpoints, devices, state_parts
 from bicross_jax.viz import curves
 
 MEASURES = ("head", "disagreement", "variance")
 COLUMNS = (
-    "AUSE", "AUSE of an image [95 %]", "error of surer half", "ECE", "ECE calibrated", "factor")
+  "AUSE",
+  "AUSE of an image [95 %]",
+  "error of surer half",
+  "ECE",
+  "ECE calibrated",
+  "factor",
+)
 Measures = Callable[[Mapping[str, np.ndarray], int], dict[str, np.ndarray]]
 
 
@@ -110,9 +111,7 @@ def measures(config, module, variables, pair: Pair | None = None) -> Measures:
   return measure
 
 
-def run(
-    path, which: str = "best", part: str = "test", *, most: int = 20_000
-) -> dict[str, Domain]:
+def run(path, which: str = "best", part: str = "test", *, most: int = 20_000) -> dict[str, Domain]:
   """Judges every measure of a run of stage crossdomain on its source and on its target.
 
   Factors are fitted on validation data of the source, so that no label of the target is used.
@@ -134,12 +133,15 @@ def run(
   config = model.config
   if "target" not in config or "adapt" not in config:
     raise errors.UserError(
-        f"{path} is a run of stage {config.stage}, not of crossdomain: it has no target")
+      f"{path} is a run of stage {config.stage}, not of crossdomain: it has no target"
+    )
   pair = None
   if config.adapt.method != "adversarial":  # that one has no teacher
     folder = checkpoints.find(path, which)
-    pair = Pair(state_parts.restore(folder, ("teacher", "params")),
-                state_parts.restore(folder, ("params", "student")))
+    pair = Pair(
+      state_parts.restore(folder, ("teacher", "params")),
+      state_parts.restore(folder, ("params", "student")),
+    )
   measure = measures(config, model.module, model.variables, pair)
 
   factor = uncertainty.factors(_pixels(measure, config, "data", "validation", most))
@@ -150,9 +152,13 @@ def run(
     together = uncertainty.pool(images)
     judged = uncertainty.judge(images, factor)
     out[name] = Domain(
-        f"{data.name}/{data.domain}/{part}", sum(len(i.error) > 0 for i in images),
-        len(together.error), float(together.error.mean(dtype=np.float64)),
-        next(iter(judged.values())).sparsification.random, judged)
+      f"{data.name}/{data.domain}/{part}",
+      sum(len(i.error) > 0 for i in images),
+      len(together.error),
+      float(together.error.mean(dtype=np.float64)),
+      next(iter(judged.values())).sparsification.random,
+      judged,
+    )
   return out
 
 
@@ -167,8 +173,11 @@ def _pixels(measure, config, section, part, most) -> list[uncertainty.Pixels]:
     depth = maps.pop("depth")
     for i, truth in enumerate(truths):  # real rows stand before those that pad
       doubts = {name: u[i] for name, u in maps.items()}
-      images.append(uncertainty.pixels(
-          depth[i], doubts, truth["depth"], truth["crop"], rules, most=most, seed=len(images)))
+      images.append(
+        uncertainty.pixels(
+          depth[i], doubts, truth["depth"], truth["crop"], rules, most=most, seed=len(images)
+        )
+      )
   return images
 
 
@@ -176,9 +185,20 @@ def table(domain: Domain) -> str:
   """What was found on one set, in Markdown; the last row is an uncertainty that says nothing."""
   rows: dict[str, dict[str, Any]] = {}
   for name, j in domain.measures.items():
-    rows[name] = dict(zip(COLUMNS, (
-        j.sparsification.ause, str(bootstrap.mean(j.ause)), j.surer_half, j.reliability.ece,
-        j.calibrated, j.factor), strict=True))
+    rows[name] = dict(
+      zip(
+        COLUMNS,
+        (
+          j.sparsification.ause,
+          str(bootstrap.mean(j.ause)),
+          j.surer_half,
+          j.reliability.ece,
+          j.calibrated,
+          j.factor,
+        ),
+        strict=True,
+      )
+    )
   rows["none"] = {"AUSE": domain.random, "error of surer half": domain.error}
   return reports.table(rows, COLUMNS, markdown=True)
 
@@ -187,8 +207,7 @@ def differences(domain: Domain) -> dict[str, bootstrap.Interval]:
   """AUSE of an image by each other measure minus that by the first; negative: better than it."""
   (first, judged), *others = domain.measures.items()
   return {
-      f"{name} minus {first}": bootstrap.difference(other.ause, judged.ause)
-      for name, other in others
+    f"{name} minus {first}": bootstrap.difference(other.ause, judged.ause) for name, other in others
   }
 
 
@@ -197,17 +216,23 @@ def text(found: Mapping[str, Domain]) -> str:
   lines = ["# Uncertainty"]
   for name, domain in found.items():
     lines += [
-        "", f"## {name.capitalize()}: {domain.data}", "",
-        f"{domain.images} images, {domain.pixels} pixels, mean error {domain.error:.3f}", "",
-        table(domain)]
+      "",
+      f"## {name.capitalize()}: {domain.data}",
+      "",
+      f"{domain.images} images, {domain.pixels} pixels, mean error {domain.error:.3f}",
+      "",
+      table(domain),
+    ]
     lines += ["", *(f"- AUSE of an image, {k}: {v}" for k, v in differences(domain).items())]
   lines += [
-      "", "The error of a pixel is |d - gt| / gt clipped at 1. AUSE: area between the curves of"
-      " mean error over the share of pixels left out, by uncertainty and by error, over the mean"
-      " error (0 is perfect; none: an uncertainty that says nothing). Surer half: the pixels below the"
-      " median uncertainty, which a pseudo-label filter keeps. ECE: mean of |claimed - found error|"
-      " over ten bins; calibrated: after multiplication by the factor fitted on validation data of"
-      " the source."]
+    "",
+    "The error of a pixel is |d - gt| / gt clipped at 1. AUSE: area between the curves of"
+    " mean error over the share of pixels left out, by uncertainty and by error, over the mean"
+    " error (0 is perfect; none: an uncertainty that says nothing). Surer half: the pixels below the"
+    " median uncertainty, which a pseudo-label filter keeps. ECE: mean of |claimed - found error|"
+    " over ten bins; calibrated: after multiplication by the factor fitted on validation data of"
+    " the source.",
+  ]
   return "\n".join(lines) + "\n"
 
 
@@ -220,12 +245,14 @@ def save(folder, found: Mapping[str, Domain], **about) -> list[pathlib.Path]:
   folder = pathlib.Path(folder)
   paths = [folder / f"uncertainty.{suffix}" for suffix in ("json", "md", "png")]
   domains = {
-      name: domain._asdict() | {"differences": differences(domain)}
-      for name, domain in found.items()
+    name: domain._asdict() | {"differences": differences(domain)} for name, domain in found.items()
   }
   reports.write_json(paths[0], {**about, "domains": domains})
   with files.write_whole(paths[1]) as file:
     file.write(text(found).encode())
-  curves.save(paths[2], {name: d.measures for name, d in found.items()},
-              {name: f"{name}: {d.data}" for name, d in found.items()})
+  curves.save(
+    paths[2],
+    {name: d.measures for name, d in found.items()},
+    {name: f"{name}: {d.data}" for name, d in found.items()},
+  )
   return paths

@@ -1,20 +1,16 @@
 """Runs a trained network on files: spike streams or pictures in, depth and pictures out."""
 
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax import trained
+from bicross_jax import errors, trained
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import npy
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import image, npy, spikes
 from bicross_jax.ops import resize
-from bicross_jax.viz import colour
-from bicross_jax.viz import panels
+from bicross_jax.viz import colour, panels
 
 IMAGES = (".png", ".jpg", ".jpeg")
 PNG_DIVISOR = 256.0  # of the 16-bit PNG, as KITTI's
@@ -45,20 +41,23 @@ def find_inputs(paths: Sequence, modality: str) -> list[Source]:
       raise errors.UserError(f"no file or folder {path}")
     elif path.suffix.lower() not in suffixes:
       raise errors.BadFileError(
-          path, f"the checkpoint's network takes {modality} input", ", ".join(suffixes))
+        path, f"the checkpoint's network takes {modality} input", ", ".join(suffixes)
+      )
     else:
       found.append(Source(path.stem, [path]))
   if not any(source.paths for source in found):
     raise errors.UserError(
-        f"no {modality} input ({', '.join(suffixes)}) in {', '.join(map(str, paths))}")
+      f"no {modality} input ({', '.join(suffixes)}) in {', '.join(map(str, paths))}"
+    )
   for names in ([p.stem for s in found for p in s.paths], [s.name for s in found]):
     if len(set(names)) < len(names):
       raise errors.UserError("two inputs have the same name; give them separate --output folders")
   return [source for source in found if source.paths]
 
 
-def predict_file(model: trained.Trained, path, *, start: int = 0, height: int = 250,
-                 width: int = 400) -> dict[str, np.ndarray]:
+def predict_file(
+  model: trained.Trained, path, *, start: int = 0, height: int = 250, width: int = 400
+) -> dict[str, np.ndarray]:
   """Depth of one picture, or of one window of a spike stream.
 
   Args:
@@ -77,8 +76,14 @@ def predict_file(model: trained.Trained, path, *, start: int = 0, height: int = 
   return _predict_window(model, stream, start)
 
 
-def predict_frames(model: trained.Trained, paths: Iterable[pathlib.Path], *, start: int = 0,
-                   height: int = 250, width: int = 400) -> Iterator[tuple[str, dict]]:
+def predict_frames(
+  model: trained.Trained,
+  paths: Iterable[pathlib.Path],
+  *,
+  start: int = 0,
+  height: int = 250,
+  width: int = 400,
+) -> Iterator[tuple[str, dict]]:
   """(name of the file, result) of `predict_file` for each of some files."""
   for path in paths:
     yield path.stem, predict_file(model, path, start=start, height=height, width=width)
@@ -100,12 +105,14 @@ def window_starts(stream: spikes.Stream, steps: int, start: int, stride: int) ->
     raise errors.UserError(f"windows cannot begin at step {start}, {stride} steps apart")
   if start + steps > stream.steps:
     raise errors.BadFileError(
-        stream.path, f"has {stream.steps} steps", f"at least {start + steps} for one window")
+      stream.path, f"has {stream.steps} steps", f"at least {start + steps} for one window"
+    )
   return range(start, stream.steps - steps + 1, stride)
 
 
-def predict_windows(model: trained.Trained, stream: spikes.Stream, starts: Iterable[int]
-                    ) -> Iterator[tuple[str, dict]]:
+def predict_windows(
+  model: trained.Trained, stream: spikes.Stream, starts: Iterable[int]
+) -> Iterator[tuple[str, dict]]:
   """("NAME_%07d" with the window's first step, result) for windows of a stream of any length.
 
   One window is held at a time. Results are as from `predict_file`.
@@ -123,8 +130,8 @@ def _predict(model, field):
   modality = model.config.input.modality
   out = model.predict({modality: field[None]})
   fitted = {
-      name: np.asarray(resize.bicubic(value[..., None], field.shape[:2]))[0, ..., 0]
-      for name, value in out.items()
+    name: np.asarray(resize.bicubic(value[..., None], field.shape[:2]))[0, ..., 0]
+    for name, value in out.items()
   }
   fitted["prediction"] = np.maximum(fitted.pop("depth"), model.config.eval.min_depth)
   return {modality: field, **fitted}
@@ -139,13 +146,13 @@ def write(folder: pathlib.Path, name: str, result: dict[str, np.ndarray]) -> Non
   """
   depth = result["prediction"]
   npy.write_npy(folder / f"{name}_depth.npy", depth)
-  depth_files.write_png16(
-      folder / f"{name}_depth.png", np.minimum(depth, FARTHEST), PNG_DIVISOR)
+  depth_files.write_png16(folder / f"{name}_depth.png", np.minimum(depth, FARTHEST), PNG_DIVISOR)
   if "uncertainty" in result:
     npy.write_npy(folder / f"{name}_uncertainty.npy", result["uncertainty"])
 
 
-def write_picture(folder: pathlib.Path, name: str, result: dict[str, np.ndarray],
-                  scale: colour.Scale | None = None) -> None:
+def write_picture(
+  folder: pathlib.Path, name: str, result: dict[str, np.ndarray], scale: colour.Scale | None = None
+) -> None:
   """Writes NAME.png, a picture of a result; `scale` of its depth is by default its own."""
   panels.save(folder / f"{name}.png", [{"key": name, **result}], scale)

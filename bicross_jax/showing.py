@@ -6,14 +6,11 @@ import zlib
 import jax
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax import stages
-from bicross_jax import trained
+from bicross_jax import errors, stages, trained
 from bicross_jax.data import pipeline
 from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.recipes import depth as depth_recipe
-from bicross_jax.sim import domains
-from bicross_jax.sim import drive
+from bicross_jax.sim import domains, drive
 from bicross_jax.train import devices
 from bicross_jax.viz import panels
 
@@ -41,7 +38,8 @@ class Show:
       steps = model.config.data.steps
       if model.config.input.modality == "spike" and steps != config.data.steps:
         raise errors.UserError(
-            f"{name} takes streams of {steps} steps; those of the data have {config.data.steps}")
+          f"{name} takes streams of {steps} steps; those of the data have {config.data.steps}"
+        )
     self.models, self.config = dict(models), config
     self._looks = {name: _look(model, len(models) == 1) for name, model in models.items()}
 
@@ -67,7 +65,7 @@ class Show:
     return list(self._seen(batches.evaluation(part), chosen))
 
   def sequence(
-      self, part: str, *, first: int = 0, count: int = 40, fps: float = 10.0
+    self, part: str, *, first: int = 0, count: int = 40, fps: float = 10.0
   ) -> Iterator[dict]:
     """Consecutive frames with what the networks say of them, as dicts like those of `examples`.
 
@@ -106,12 +104,12 @@ class Show:
       for i in rows:
         depths = {name: out["depth"][i] for name, out in said.items()}
         wrong = {
-            name: protocols.measure(d, truths[i]["depth"], truths[i]["crop"], rules)["abs_rel"]
-            for name, d in depths.items()
+          name: protocols.measure(d, truths[i]["depth"], truths[i]["crop"], rules)["abs_rel"]
+          for name, d in depths.items()
         }
         example = {name: batch[name][i] for name in FIELDS} | {"key": truths[i]["key"]}
         if len(said) == 1:
-          (name, out), = said.items()
+          ((name, out),) = said.items()
           example |= {k: v[i] for k, v in out.items() if k != "depth"}
           depths, wrong = depths[name], wrong[name]
         yield example | {"prediction": depths, "abs_rel": wrong}
@@ -122,6 +120,7 @@ class Show:
 
 def sequence_scales(frames: Iterable[dict]) -> panels.Scales:
   """The scales of a sequence, from a share of its pixels, so that it need not be held."""
+
   def few(x):
     return np.asarray(x)[::ROWS, ::COLUMNS]
 
@@ -158,12 +157,19 @@ def _drive(data, count, fps) -> Iterator[tuple[dict, list[dict]]]:
   """A drive through the synthetic world, as batches of one frame."""
   if data.domain not in domains.DOMAINS:
     raise errors.UserError(
-        f"unknown domain {data.domain!r} of spike_world: choose from "
-        f"{', '.join(sorted(domains.DOMAINS))}")
+      f"unknown domain {data.domain!r} of spike_world: choose from "
+      f"{', '.join(sorted(domains.DOMAINS))}"
+    )
   key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"drive"))
   frames = drive.frames(
-      key, domains.DOMAINS[data.domain], count, height=data.height, width=data.width,
-      steps=data.steps, fps=fps)
+    key,
+    domains.DOMAINS[data.domain],
+    count,
+    height=data.height,
+    width=data.width,
+    steps=data.steps,
+    fps=fps,
+  )
   crop = np.array([0, 0, data.height, data.width], np.int32)
   for i, frame in enumerate(frames):
     truth = {"key": f"{data.domain}, drive, {i / fps:.1f} s", "depth": frame["depth"], "crop": crop}

@@ -1,27 +1,21 @@
 """Runs a stage of a system: data, the stages it stands on, training, validation, evaluation."""
 
+from collections.abc import Sequence
 import pathlib
 import time
-from collections.abc import Sequence
 
 import jax
 import ml_collections
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
-from bicross_jax import recipes
-from bicross_jax import trained
+from bicross_jax import errors, recipes, trained
 from bicross_jax.data import pipeline
 from bicross_jax.evaluation import baselines as baseline
 from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.models import transfer
 from bicross_jax.recipes import depth as depth_recipe
-from bicross_jax.train import checkpoints
-from bicross_jax.train import devices
-from bicross_jax.train import loop
-from bicross_jax.train import processes
-from bicross_jax.train import runs
+from bicross_jax.train import checkpoints, devices, loop, processes, runs
 from bicross_jax.train.state import Initial
 
 _TARGET_ORDER = 1 << 32  # keeps the order of the target's examples apart from that of the source's
@@ -95,16 +89,19 @@ def _initial(config, root) -> Initial | None:
     start = trained.load(config.init_from)
     absent = _absent(config.parent, start.variables)
     if absent:
-      raise errors.UserError(f"{config.init_from} has no {', '.join(absent)}, and {config.stage} "
-                             f"starts from a whole network")
+      raise errors.UserError(
+        f"{config.init_from} has no {', '.join(absent)}, and {config.stage} "
+        f"starts from a whole network"
+      )
   else:
     folder, done = processes.by_first(lambda: run_folder(config.parent, root))
     if done:
       processes.say(f"{config.stage} starts from {folder}")
     else:
       processes.say(
-          f"{config.stage} starts from stage {config.parent.stage}, which is not trained yet: "
-          f"training it first, in {folder}")
+        f"{config.stage} starts from stage {config.parent.stage}, which is not trained yet: "
+        f"training it first, in {folder}"
+      )
       run(config.parent, folder, root)
     start = trained.load(folder)
   return Initial(init_from=start.variables, teacher=start.variables)
@@ -207,8 +204,8 @@ def baselines(model: trained.Trained, config, part: str) -> dict[str, dict[str, 
   rules, batches = protocol(config), _examples(config)
   fitted = baseline.fit(pipeline.open(model.config.data).depths("train"), rules)
   return {
-      name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
-      for name, predict in fitted.predictors().items()
+    name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
+    for name, predict in fitted.predictors().items()
   }
 
 

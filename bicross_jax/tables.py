@@ -1,17 +1,16 @@
 """Tables of an experiment: rows of configs times seeds, trained, tested and compared."""
 
+from collections.abc import Sequence
 import copy
 import json
 import pathlib
 import re
-from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from bicross_jax import config as grammar
-from bicross_jax import stages
-from bicross_jax import trained
+from bicross_jax import stages, trained
 from bicross_jax.data.formats import files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
@@ -20,7 +19,7 @@ COLUMNS = ("abs_rel", "rmse", "d1")
 
 
 def run(
-    table: grammar.Table, seeds: Sequence[int], *, part: str = "test", root="runs", output=None
+  table: grammar.Table, seeds: Sequence[int], *, part: str = "test", root="runs", output=None
 ) -> dict:
   """Trains every row with every seed, tests it, and writes `table.md` and `table.json`.
 
@@ -40,27 +39,37 @@ def run(
   system = next(iter(table.rows.values())).config.system
   folder = pathlib.Path(output or pathlib.Path(root) / system / "tables" / table.name)
   scores = {
-      label: [test(row, seed, part, root) for seed in seeds]
-      for label, row in table.rows.items()
+    label: [test(row, seed, part, root) for seed in seeds] for label, row in table.rows.items()
   }
   cells, comparisons = {}, {}
   for label, row in table.rows.items():
-    values = {m: np.array([[r[m] for r in run_rows] for run_rows in scores[label]]) for m in COLUMNS}
+    values = {
+      m: np.array([[r[m] for r in run_rows] for run_rows in scores[label]]) for m in COLUMNS
+    }
     cells[label] = {m: bootstrap.mean(v) for m, v in values.items()}
     cells[label]["by seed"] = " ".join(f"{v:.3f}" for v in values["abs_rel"].mean(1))
     if row.against:
       other = np.array([[r["abs_rel"] for r in run_rows] for run_rows in scores[row.against]])
       comparisons[label] = {
-          "AbsRel minus that of": row.against,
-          "difference": bootstrap.difference(values["abs_rel"], other),
+        "AbsRel minus that of": row.against,
+        "difference": bootstrap.difference(values["abs_rel"], other),
       }
-  result = {"title": table.title, "part": part, "seeds": list(seeds),
-            "rows": cells, "comparisons": comparisons}
-  text = [f"# {table.title}", "", f"Part: {part}; seeds: {', '.join(map(str, seeds))}; mean [95 %].", "",
-          reports.table(cells, (*COLUMNS, "by seed"), markdown=True)]
+  result = {
+    "title": table.title,
+    "part": part,
+    "seeds": list(seeds),
+    "rows": cells,
+    "comparisons": comparisons,
+  }
+  text = [
+    f"# {table.title}",
+    "",
+    f"Part: {part}; seeds: {', '.join(map(str, seeds))}; mean [95 %].",
+    "",
+    reports.table(cells, (*COLUMNS, "by seed"), markdown=True),
+  ]
   if comparisons:
-    text += ["", reports.table(
-        comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
+    text += ["", reports.table(comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
   reports.write_json(folder / "table.json", result)
   with files.write_whole(folder / "table.md") as file:
     file.write(("\n".join(text) + "\n").encode())

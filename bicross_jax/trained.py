@@ -1,15 +1,14 @@
 """A trained network, restored from a run: config, module, variables, predict."""
 
-import dataclasses
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax import recipes
+from bicross_jax import errors, recipes
 from bicross_jax.train import checkpoints
 
 
@@ -55,13 +54,15 @@ def load(path, which: str = "best") -> Trained:
   variables, meta = checkpoints.restore_variables(folder)
   if meta.get("part", "params") != "params":
     raise errors.UserError(
-        f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
-        "from with --config.init_from")
+      f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
+      "from with --config.init_from"
+    )
   config = ml_collections.ConfigDict(meta["config"])
   try:
     recipe = recipes.create(config)
   except AttributeError as error:  # a ConfigDict says so which field it lacks
     raise errors.UserError(
-        f"{folder} is of bicross_jax {meta['versions']['bicross_jax']} or older; its config does not "
-        f"fit this version ({error})") from error
+      f"{folder} is of bicross_jax {meta['versions']['bicross_jax']} or older; its config does not "
+      f"fit this version ({error})"
+    ) from error
   return Trained(config, recipe.module, variables, meta, jax.jit(recipe.predict))

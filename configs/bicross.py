@@ -38,20 +38,20 @@ from bicross_jax import config as grammar
 
 STAGES = ("crossmodality", "pretrain", "crossdomain", "neuromorphic", "all")
 _VIEWS = {  # of a real set: height and width of what is cut out of its frames (bottom, centred)
-    "vkitti": (352, 1216),
-    "kitti": (352, 1216),
-    "drivingstereo": (384, 864),
-    "drivingstereo_weather": (384, 864),
-    "nyu": (480, 640),  # whole
-    "respike": (250, 400),  # whole
+  "vkitti": (352, 1216),
+  "kitti": (352, 1216),
+  "drivingstereo": (384, 864),
+  "drivingstereo_weather": (384, 864),
+  "nyu": (480, 640),  # whole
+  "respike": (250, 400),  # whole
 }
 _REAL = {  # scenario: set and domain of the source, and of the target
-    "syn2real": (("vkitti", "clone"), ("kitti", "partial")),
-    "weather_foggy": (("drivingstereo_weather", "cloudy"), ("drivingstereo_weather", "foggy")),
-    "weather_rainy": (("drivingstereo_weather", "cloudy"), ("drivingstereo_weather", "rainy")),
-    "scene": (("kitti", "eigen"), ("drivingstereo", "selected")),
-    "respike": (("nyu", "lists"), ("respike", "indoor")),
-    "respike_outdoor": (("nyu", "lists"), ("respike", "outdoor")),
+  "syn2real": (("vkitti", "clone"), ("kitti", "partial")),
+  "weather_foggy": (("drivingstereo_weather", "cloudy"), ("drivingstereo_weather", "foggy")),
+  "weather_rainy": (("drivingstereo_weather", "cloudy"), ("drivingstereo_weather", "rainy")),
+  "scene": (("kitti", "eigen"), ("drivingstereo", "selected")),
+  "respike": (("nyu", "lists"), ("respike", "indoor")),
+  "respike_outdoor": (("nyu", "lists"), ("respike", "outdoor")),
 }
 SCENARIOS = ("synthetic", *_REAL)
 
@@ -59,8 +59,13 @@ SCENARIOS = ("synthetic", *_REAL)
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
   """The config of `stage[,scenario][,key=value...]`; crossmodality on synthetic by default."""
   stage, scenario, overrides = grammar.split_arg(arg, STAGES, SCENARIOS)
-  make = {"pretrain": _pretrain, "crossmodality": _crossmodality, "crossdomain": _crossdomain,
-          "all": _crossdomain, "neuromorphic": _neuromorphic}
+  make = {
+    "pretrain": _pretrain,
+    "crossmodality": _crossmodality,
+    "crossdomain": _crossdomain,
+    "all": _crossdomain,
+    "neuromorphic": _neuromorphic,
+  }
   config = make[stage](scenario)
   config.report = stage == "all"  # test every stage of the chain when the last is trained
   config.distributed = _distributed()
@@ -71,8 +76,12 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
 
 def get_tables() -> dict[str, grammar.Table]:
   """The tables that `scripts/table.py --table configs/bicross.py:NAME` can make."""
-  return {"cfkd": _cfkd_table(), "gap": _gap_table(), "crossdomain": _crossdomain_table(),
-          "ablation": _ablation_table()}
+  return {
+    "cfkd": _cfkd_table(),
+    "gap": _gap_table(),
+    "crossdomain": _crossdomain_table(),
+    "ablation": _ablation_table(),
+  }
 
 
 def _cfkd_table() -> grammar.Table:
@@ -83,15 +92,19 @@ def _cfkd_table() -> grammar.Table:
   for labels, words in (("", "all labels"), (",data.labelled=100", "100 labels")):
     scratch = f"from scratch, {words}"
     few = labels.replace("labelled", "limit")  # those rows learn from nothing but labels
-    rows[scratch] = grammar.Row(get_config(
-        f"pretrain,input.modality=spike,train.steps={both}{few}"))
+    rows[scratch] = grammar.Row(
+      get_config(f"pretrain,input.modality=spike,train.steps={both}{few}")
+    )
     rows[f"RGB-initialised, {words}"] = grammar.Row(
-        get_config(f"crossmodality,distill.coarse=0,distill.fine=0{few}"), against=scratch)
+      get_config(f"crossmodality,distill.coarse=0,distill.fine=0{few}"), against=scratch
+    )
     half = labels and ",data.oversample_labelled=true"
     rows[f"CFKD, {words}"] = grammar.Row(
-        get_config(f"crossmodality{labels}{half}"), against=f"RGB-initialised, {words}")
+      get_config(f"crossmodality{labels}{half}"), against=f"RGB-initialised, {words}"
+    )
   return grammar.Table(
-      "cfkd", "Cross-modality distillation on the synthetic world, domain clear", rows)
+    "cfkd", "Cross-modality distillation on the synthetic world, domain clear", rows
+  )
 
 
 def _gap_table() -> grammar.Table:
@@ -102,7 +115,8 @@ def _gap_table() -> grammar.Table:
     rows[f"clear -> {domain}"] = grammar.Row(get_config(spike), test=(f"data.domain={domain}",))
     if domain != "clear":
       rows[f"{domain} -> {domain}"] = grammar.Row(
-          get_config(f"{spike},data.domain={domain}"), against=f"clear -> {domain}")
+        get_config(f"{spike},data.domain={domain}"), against=f"clear -> {domain}"
+      )
   return grammar.Table("gap", "Domain gap of the synthetic world", rows)
 
 
@@ -119,15 +133,17 @@ def _crossdomain_table() -> grammar.Table:
     there, home = (f"data.domain={target}",), f"{scratch},data.domain={target}"
     label = lambda method, target=target: f"{method}, clear -> {target}"
     rows[label("source only")] = grammar.Row(get_config(scratch), there)
-    rows[label("MonoCross")] = grammar.Row(
-        get_config("crossmodality"), there, label("source only"))
+    rows[label("MonoCross")] = grammar.Row(get_config("crossmodality"), there, label("source only"))
     rows[label("BiCross")] = grammar.Row(
-        get_config(f"crossdomain,target.domain={target}"), against=label("MonoCross"))
+      get_config(f"crossdomain,target.domain={target}"), against=label("MonoCross")
+    )
     rows[label("supervised")] = grammar.Row(get_config(home), against=label("BiCross"))
     rows[label(f"source only {both} steps")] = grammar.Row(
-        get_config(f"{scratch},{long}"), there, label("MonoCross"))
+      get_config(f"{scratch},{long}"), there, label("MonoCross")
+    )
     rows[label(f"supervised {both} steps")] = grammar.Row(
-        get_config(f"{home},{long}"), against=label("BiCross"))
+      get_config(f"{home},{long}"), against=label("BiCross")
+    )
   return grammar.Table("crossdomain", "Cross-domain BiCross on the synthetic world", rows)
 
 
@@ -136,19 +152,25 @@ def _ablation_table() -> grammar.Table:
   foggy, whole = ("data.domain=foggy",), "BiCross (SCTS)"
   rows = {"CFKD": grammar.Row(get_config("crossmodality"), foggy)}
   for words, change in (
-      ("without coarse", "distill.coarse=0"), ("without fine", "distill.fine=0"),
-      ("with filter", "distill.uncertainty_filter=true"),
-      ("without augmented RGB", "parent.photometric=0")):
-    rows[f"CFKD {words}"] = grammar.Row(
-        get_config(f"crossmodality,{change}"), foggy, "CFKD")
+    ("without coarse", "distill.coarse=0"),
+    ("without fine", "distill.fine=0"),
+    ("with filter", "distill.uncertainty_filter=true"),
+    ("without augmented RGB", "parent.photometric=0"),
+  ):
+    rows[f"CFKD {words}"] = grammar.Row(get_config(f"crossmodality,{change}"), foggy, "CFKD")
   rows[whole] = grammar.Row(get_config("crossdomain"), against="CFKD")
   for words, change in (
-      ("without SCP", "adapt.scp=0"), ("without SCA", "adapt.sca=0"),
-      ("without matched rates", "adapt.match=false"), ("without mirror image", "adapt.mirror=false"),
-      ("filter none", "adapt.filter=none"), ("filter disagreement", "adapt.filter=disagreement"),
-      ("filter variance", "adapt.filter=variance"), ("strong augmentation", "adapt.augment=true"),
-      ("published meanteacher", "adapt.method=meanteacher,adapt.match=false,adapt.mirror=false"),
-      ("published adversarial", "adapt.method=adversarial,adapt.heads=legacy,adapt.reverse=0.01")):
+    ("without SCP", "adapt.scp=0"),
+    ("without SCA", "adapt.sca=0"),
+    ("without matched rates", "adapt.match=false"),
+    ("without mirror image", "adapt.mirror=false"),
+    ("filter none", "adapt.filter=none"),
+    ("filter disagreement", "adapt.filter=disagreement"),
+    ("filter variance", "adapt.filter=variance"),
+    ("strong augmentation", "adapt.augment=true"),
+    ("published meanteacher", "adapt.method=meanteacher,adapt.match=false,adapt.mirror=false"),
+    ("published adversarial", "adapt.method=adversarial,adapt.heads=legacy,adapt.reverse=0.01"),
+  ):
     rows[f"SCTS, {words}"] = grammar.Row(get_config(f"crossdomain,{change}"), against=whole)
   return grammar.Table("ablation", "Parts of CFKD and SCTS, clear -> foggy", rows)
 
@@ -169,11 +191,13 @@ def _neuromorphic(scenario: str) -> ml_collections.ConfigDict:
   config.recipe = "bicross_jax.recipes.neuromorphic:create"
   del config.init_from, config.photometric
   config.input.modality = "spike"
-  config.front_end = ml_collections.ConfigDict(dict(
+  config.front_end = ml_collections.ConfigDict(
+    dict(
       kind="usenet",  # usenet, unet, senet
       widths=(128, 256, 512, 512),  # of a U-Net's levels, finest first
       reduction=16,  # of the squeeze-excite
-  ))
+    )
+  )
   if scenario == "synthetic":
     config.front_end.update(widths=(16, 32, 64, 64), reduction=4)
   return config
@@ -185,12 +209,16 @@ def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
   config.stage = "crossmodality"
   config.recipe = "bicross_jax.recipes.crossmodality:create"
   config.input.modality = "spike"
-  config.distill = ml_collections.ConfigDict(dict(
+  config.distill = ml_collections.ConfigDict(
+    dict(
       coarse=0.01,  # weight of the contrastive branch
       fine=0.01,  # weight of the feature branch
       uncertainty_filter=False,  # fine branch only where the teacher is sure and the student is not
-  ))
-  config.student_init = "rgb"  # "rgb": the teacher's weights, new stem; "inflate": stem too; "scratch"
+    )
+  )
+  config.student_init = (
+    "rgb"  # "rgb": the teacher's weights, new stem; "inflate": stem too; "scratch"
+  )
   if scenario == "synthetic":  # from single validation runs; real ones have the published weights
     config.student_init = "inflate"
     config.distill.update(coarse=0.001, fine=0.1)
@@ -219,7 +247,8 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
     if target[0] == source[0]:
       same += ("data_dir",)
   _share(config.data, config.target, same)
-  config.adapt = ml_collections.ConfigDict(dict(
+  config.adapt = ml_collections.ConfigDict(
+    dict(
       method="scts",  # scts, adversarial, meanteacher
       scp=1.0,  # weight of the pseudo labels
       sca=0.1,  # weight of the domain loss
@@ -232,7 +261,8 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
       alpha=0.999,  # of the teacher's moving average
       publish="teacher",  # or student; without a teacher, the student
       warmup=4,  # steps on the source alone
-  ))
+    )
+  )
   config.oracle = False  # choose the checkpoint by labelled target validation; else it is the last
   if scenario == "synthetic":  # chosen on validation data of foggy and rainy
     config.adapt.update(augment=False, reverse=0.02, publish="student")
@@ -267,7 +297,8 @@ def _share(config, parent, names):
 
 
 def _base() -> ml_collections.ConfigDict:
-  return ml_collections.ConfigDict(dict(
+  return ml_collections.ConfigDict(
+    dict(
       system="bicross",
       stage="",
       scenario="",
@@ -275,69 +306,67 @@ def _base() -> ml_collections.ConfigDict:
       seed=0,
       input=dict(modality="rgb", height=96, width=160),  # what the network sees
       data=dict(
-          name="spike_world",
-          domain="clear",
-          data_dir=ml_collections.config_dict.placeholder(str),
-          height=96,
-          width=160,
-          steps=128,  # of a spike stream
-          train=500,
-          validation=100,
-          test=100,
-          limit=0,  # use only so many training examples; 0: all
-          labelled=0,  # keep depth in only so many training examples; 0: in all
-          oversample_labelled=False,  # half of every batch comes from the labelled ones
-          allow_missing=False,  # leave out frames of a real set that lack files
-          parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
-          batch_size=8,
-          flip=True,  # random horizontal flips
+        name="spike_world",
+        domain="clear",
+        data_dir=ml_collections.config_dict.placeholder(str),
+        height=96,
+        width=160,
+        steps=128,  # of a spike stream
+        train=500,
+        validation=100,
+        test=100,
+        limit=0,  # use only so many training examples; 0: all
+        labelled=0,  # keep depth in only so many training examples; 0: in all
+        oversample_labelled=False,  # half of every batch comes from the labelled ones
+        allow_missing=False,  # leave out frames of a real set that lack files
+        parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
+        batch_size=8,
+        flip=True,  # random horizontal flips
       ),
       model=dict(
-          name="dpt",
-          backbone="tiny",
-          scale=0.1,
-          shift=0.0,
-          invert=True,  # the network says inverse depth; False: depth itself, as scale and shift do not
-          activation="softplus",
-          non_negative=False,
-          uncertainty=True,
-          stem_bins=16,
-          dtype="float32",
+        name="dpt",
+        backbone="tiny",
+        scale=0.1,
+        shift=0.0,
+        invert=True,  # the network says inverse depth; False: depth itself, as scale and shift do not
+        activation="softplus",
+        non_negative=False,
+        uncertainty=True,
+        stem_bins=16,
+        dtype="float32",
       ),
       loss=dict(
-          depth="sig",
-          uncertainty="l1",
-          uncertainty_weight=1.0,
-          detach=True,  # no gradient from the uncertainty loss into the depth
-          crop="none",
+        depth="sig",
+        uncertainty="l1",
+        uncertainty_weight=1.0,
+        detach=True,  # no gradient from the uncertainty loss into the depth
+        crop="none",
       ),
       optim=dict(
-          backbone_lr=1e-3,
-          head_lr=1e-3,
-          extra_lr=1e-3,
-          schedule="cosine",
-          warmup=50,
-          plateau_factor=1.0,  # 1: never cut
-          plateau_patience=10,
-          clip_norm=1.0,
+        backbone_lr=1e-3,
+        head_lr=1e-3,
+        extra_lr=1e-3,
+        schedule="cosine",
+        warmup=50,
+        plateau_factor=1.0,  # 1: never cut
+        plateau_patience=10,
+        clip_norm=1.0,
       ),
-      train=dict(
-          steps="400",
-          log_every="50",
-          validate_every="200",
-          checkpoint_every="400",
-      ),
+      train=dict(steps="400", log_every="50", validate_every="200", checkpoint_every="400"),
       eval=dict(min_depth=1e-3, max_depth=80.0, crop="none"),
-  ))
+    )
+  )
 
 
 def _distributed() -> ml_collections.ConfigDict:
   """Which of several processes this is; all None: what the environment says, else the only one."""
-  return ml_collections.ConfigDict(dict(
+  return ml_collections.ConfigDict(
+    dict(
       coordinator=ml_collections.config_dict.placeholder(str),  # host:port of process 0
       processes=ml_collections.config_dict.placeholder(int),
       process=ml_collections.config_dict.placeholder(int),
-  ))
+    )
+  )
 
 
 def _synthetic() -> ml_collections.ConfigDict:
@@ -359,15 +388,21 @@ def _real(scenario: str) -> ml_collections.ConfigDict:
   indoor = source[0] == "nyu"
   size, scale, shift = (224, 3.05e-4, 0.1378) if indoor else (384, 6.016e-5, 0.00579)
   config.input.update(height=size, width=size)
-  config.model.update(
-      backbone="hybrid", scale=scale, shift=shift, activation="linear", stem_bins=0)
+  config.model.update(backbone="hybrid", scale=scale, shift=shift, activation="linear", stem_bins=0)
   config.loss.crop = "garg"
   config.eval.update(crop="garg", max_depth=10.0 if target[1] == "indoor" else 80.0)
   config.optim.update(
-      backbone_lr=1e-5, head_lr=1e-4, extra_lr=1e-5, schedule="constant", warmup=0,
-      plateau_factor=0.1, clip_norm=0.0)
+    backbone_lr=1e-5,
+    head_lr=1e-4,
+    extra_lr=1e-5,
+    schedule="constant",
+    warmup=0,
+    plateau_factor=0.1,
+    clip_norm=0.0,
+  )
   config.train.update(
-      steps="30 epochs", log_every="50", validate_every="1 epoch", checkpoint_every="1 epoch")
+    steps="30 epochs", log_every="50", validate_every="1 epoch", checkpoint_every="1 epoch"
+  )
   return config
 
 

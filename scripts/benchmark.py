@@ -14,8 +14,13 @@ from bicross_jax import config as grammar
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
-  parser.add_argument("--config", action="append", required=True, metavar="FILE[:ARG]",
-                      help="may be given several times")
+  parser.add_argument(
+    "--config",
+    action="append",
+    required=True,
+    metavar="FILE[:ARG]",
+    help="may be given several times",
+  )
   parser.add_argument("--rounds", type=int, default=5, help="timings of each; the best counts")
   parser.add_argument("--seconds", type=float, default=2.0, help="length of one timing")
   args, rest = parser.parse_known_args(argv)
@@ -33,13 +38,16 @@ def main(argv: list[str]) -> int:
   measured = benchmark.measure(configs, rounds=args.rounds, seconds=args.seconds)
   first = next(iter(measured.values()))
   rows = {
-      label: {
-          "train img/s": f"{m.train:.1f}", "ratio": f"{m.train / first.train:.2f}",
-          "predict img/s": f"{m.predict:.1f}", "ratio ": f"{m.predict / first.predict:.2f}",
-          "compile train": f"{m.compile_train:.1f} s", "predict": f"{m.compile_predict:.1f} s",
-          "step memory": f"{m.memory / 2**20:.0f} MiB",
-      }
-      for label, m in measured.items()
+    label: {
+      "train img/s": f"{m.train:.1f}",
+      "ratio": f"{m.train / first.train:.2f}",
+      "predict img/s": f"{m.predict:.1f}",
+      "ratio ": f"{m.predict / first.predict:.2f}",
+      "compile train": f"{m.compile_train:.1f} s",
+      "predict": f"{m.compile_predict:.1f} s",
+      "step memory": f"{m.memory / 2**20:.0f} MiB",
+    }
+    for label, m in measured.items()
   }
   print(report.table(rows, tuple(next(iter(rows.values())))))
   return 0

@@ -12,22 +12,27 @@ A stage starts from the result with --config.init_from=DIR. Out: .safetensors wi
 import pathlib
 import sys
 
-from bicross_jax import cli
+from bicross_jax import cli, errors
 from bicross_jax import config as grammar
-from bicross_jax import errors
 
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
   parser.add_argument("source", help="a file of weights; or a run's folder or one checkpoint in it")
-  parser.add_argument("--output", required=True,
-                      help="folder of the checkpoint to be; or the .safetensors file to be")
-  parser.add_argument("--config", metavar="FILE[:ARG]",
-                      help="the network to be; single fields are set with --config.field=value")
-  parser.add_argument("--inflate", action="store_true",
-                      help="make a network for spikes out of one for RGB")
-  parser.add_argument("--which", choices=("best", "last"), default="best",
-                      help="which checkpoint of a run")
+  parser.add_argument(
+    "--output", required=True, help="folder of the checkpoint to be; or the .safetensors file to be"
+  )
+  parser.add_argument(
+    "--config",
+    metavar="FILE[:ARG]",
+    help="the network to be; single fields are set with --config.field=value",
+  )
+  parser.add_argument(
+    "--inflate", action="store_true", help="make a network for spikes out of one for RGB"
+  )
+  parser.add_argument(
+    "--which", choices=("best", "last"), default="best", help="which checkpoint of a run"
+  )
   args, rest = parser.parse_known_args(argv)
   source, output = pathlib.Path(args.source), pathlib.Path(args.output)
   if not source.exists():
@@ -36,8 +41,10 @@ def main(argv: list[str]) -> int:
     raise errors.UserError(f"{output} is there already; choose another place or delete it")
   if source.is_dir():
     if args.config or args.inflate or rest:
-      raise errors.UserError(f"{source} is a checkpoint of ours and goes out as it is: "
-                             f"no {' '.join(rest) or '--config or --inflate'}")
+      raise errors.UserError(
+        f"{source} is a checkpoint of ours and goes out as it is: "
+        f"no {' '.join(rest) or '--config or --inflate'}"
+      )
     return _write_out(source, output, args.which)
   if not args.config:
     raise errors.UserError("say what network it is to be: --config FILE[:ARG]")
@@ -46,9 +53,7 @@ def main(argv: list[str]) -> int:
 
 def _take_in(source, output, config, inflate):
   from bicross_jax import recipes
-  from bicross_jax.convert import files
-  from bicross_jax.convert import store
-  from bicross_jax.convert import torch_state
+  from bicross_jax.convert import files, store, torch_state
 
   recipe = recipes.create(config)
   state = files.read(source)
@@ -70,8 +75,7 @@ def _write_out(source, output, which):
 
   import json
 
-  from bicross_jax import convert
-  from bicross_jax import trained
+  from bicross_jax import convert, trained
   from bicross_jax.convert import files
 
   model = trained.load(source, which)

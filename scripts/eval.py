@@ -1,23 +1,25 @@
 """Evaluates a checkpoint: metrics table with the two baselines, per-image JSON, summary JSON.
 
-    python scripts/eval.py --checkpoint runs/bicross/crossmodality-synthetic-s0
-    python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
-    python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
+python scripts/eval.py --checkpoint runs/bicross/crossmodality-synthetic-s0
+python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
+python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
 """
 
 import pathlib
 import sys
 
-from bicross_jax import cli
+from bicross_jax import cli, errors
 from bicross_jax import config as grammar
-from bicross_jax import errors
 
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
   cli.add_checkpoint(parser)
-  parser.add_argument("--config", metavar="FILE[:ARG]",
-                      help="take data and protocol from this config instead of the checkpoint's")
+  parser.add_argument(
+    "--config",
+    metavar="FILE[:ARG]",
+    help="take data and protocol from this config instead of the checkpoint's",
+  )
   parser.add_argument("--output", help="folder of the JSON files (default: the run's folder)")
   args, rest = parser.parse_known_args(argv)
   overrides = grammar.overrides_of(rest, "--")
@@ -28,8 +30,7 @@ def main(argv: list[str]) -> int:
   if not pathlib.Path(args.checkpoint).is_dir():
     raise errors.UserError(f"no folder {args.checkpoint}")
 
-  from bicross_jax import stages
-  from bicross_jax import trained
+  from bicross_jax import stages, trained
   from bicross_jax.evaluation import report as reports
 
   model = trained.load(args.checkpoint, args.which)
@@ -42,8 +43,9 @@ def main(argv: list[str]) -> int:
   print(reports.table(rows))
   name = f"eval-{config.data.name}-{config.data.domain}-{args.part}"
   folder = pathlib.Path(args.output or pathlib.Path(args.checkpoint) / name)
-  paths = reports.save(folder, report, data=domain, checkpoint_step=model.meta["step"],
-                       baselines=baselines)
+  paths = reports.save(
+    folder, report, data=domain, checkpoint_step=model.meta["step"], baselines=baselines
+  )
   print("written:", ", ".join(map(str, paths)))
   return 0
 

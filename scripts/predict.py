@@ -29,14 +29,14 @@ from collections.abc import Sequence
 import pathlib
 import sys
 
-from bicross_jax import cli
-from bicross_jax import errors
+from bicross_jax import cli, errors
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   """Arguments, checked as far as that goes without opening a file; see --help."""
   parser = cli.Parser(
-      "predict.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    "predict.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   add = parser.add_argument
   add("inputs", nargs="+", help="files, or folders of files")
   add("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
@@ -47,8 +47,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--width", type=int, default=400, help="columns of a .dat stream (default 400)")
   add("--video", choices=("mp4", "gif", "none"), default="mp4", help="of a sequence (default mp4)")
   add("--fps", type=float, default=10.0, help="frames a second of the video (default 10)")
-  add("--depth_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
-      help="metres that the colours of pictures and videos span")
+  add(
+    "--depth_range",
+    type=float,
+    nargs=2,
+    metavar=("LOW", "HIGH"),
+    help="metres that the colours of pictures and videos span",
+  )
   args = parser.parse_args(argv)
   if args.start < 0:
     parser.error(f"--start {args.start} is negative")
@@ -68,11 +73,10 @@ def main(argv: Sequence[str]) -> int:
   """Predicts what the arguments say; returns the exit status."""
   args = parse(argv)
 
-  import tqdm  # noqa: PLC0415 (after the arguments are checked)
+  import tqdm
 
-  from bicross_jax import prediction  # noqa: PLC0415
-  from bicross_jax import trained  # noqa: PLC0415
-  from bicross_jax.viz import colour, film, video  # noqa: PLC0415
+  from bicross_jax import prediction, trained
+  from bicross_jax.viz import colour, film, video
 
   model = trained.load(args.checkpoint)
   scale = colour.Scale(*args.depth_range) if args.depth_range else None
@@ -101,15 +105,16 @@ def main(argv: Sequence[str]) -> int:
       for _ in maps:
         pass
   made = "depth and uncertainty" + (" and picture" if args.stride is None else "")
-  print(f"written: {total} x {made}" + (f", {videos} video(s)" if videos else "")
-        + f" in {args.output}")
+  print(
+    f"written: {total} x {made}" + (f", {videos} video(s)" if videos else "") + f" in {args.output}"
+  )
   return 0
 
 
 def _sequences(args, model):
   """(name, number of maps, iterator of (name, result)) of every sequence in the inputs."""
-  from bicross_jax import prediction  # noqa: PLC0415
-  from bicross_jax.data.formats import spikes  # noqa: PLC0415
+  from bicross_jax import prediction
+  from bicross_jax.data.formats import spikes
 
   modality = model.config.input.modality
   if args.stride is not None and modality != "spike":
@@ -117,8 +122,11 @@ def _sequences(args, model):
   size = {"height": args.height, "width": args.width}
   for source in prediction.find_inputs(args.inputs, modality):
     if args.stride is None:
-      yield source.name, len(source.paths), prediction.predict_frames(
-          model, source.paths, start=args.start, **size)
+      yield (
+        source.name,
+        len(source.paths),
+        prediction.predict_frames(model, source.paths, start=args.start, **size),
+      )
       continue
     for path in source.paths:
       stream = spikes.open_stream(path, **size)

@@ -71,8 +71,9 @@ def _check_unused(parser, args, what: str, *names: str) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   """Arguments, checked as far as that goes without opening a file; see --help."""
-  parser = cli.Parser("simulate_spikes.py", description=__doc__,
-                      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = cli.Parser(
+    "simulate_spikes.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   add = parser.add_argument
   add("input", nargs="?", type=pathlib.Path, help="video file or folder of pictures")
   add("--kitti_raw", type=pathlib.Path, help="folder of KITTI raw: <date>/<drive>/image_02/data")
@@ -81,7 +82,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--domain", nargs="+", metavar="NAME", help="its domains (default: the first)")
   add("--listed", nargs="+", metavar="DRIVE[/FRAME]", help="KITTI: these instead of a domain")
   add("--allow_missing", action="store_true", help="leave out frames of a set without image")
-  add("--workers", type=int, default=1, help="processes, for --data_set and --kitti_raw (default 1)")
+  add(
+    "--workers", type=int, default=1, help="processes, for --data_set and --kitti_raw (default 1)"
+  )
   add("--output", type=pathlib.Path, help=".dat or .npy file, or a folder")
   add("--windows", action="store_true", help="a window for each frame instead of one stream")
   add("--steps", type=int, default=128, help="steps of a window (default 128)")
@@ -121,8 +124,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.domain and args.listed:
       parser.error("give either --domain or --listed")
     return args
-  _check_unused(parser, args, "an input or --kitti_raw", "data_dir", "domain", "listed",
-                "allow_missing")
+  _check_unused(
+    parser, args, "an input or --kitti_raw", "data_dir", "domain", "listed", "allow_missing"
+  )
   folder = args.windows or args.kitti_raw is not None
   if not folder and args.output.suffix not in (".dat", ".npy"):
     parser.error(f"--output {args.output}: a stream is a .dat or .npy file (or give --windows)")
@@ -138,7 +142,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
   """Simulates what the arguments say; returns the exit status."""
   args = parse(argv)
-  from bicross_jax.data.formats import video  # noqa: PLC0415 (after the arguments are checked)
+  from bicross_jax.data.formats import video
 
   frames = None
   if args.input is not None:
@@ -147,14 +151,19 @@ def main(argv: Sequence[str]) -> int:
     if args.fps is None:
       raise errors.UserError(f"{args.input} does not say its frame rate; give --fps")
 
-  import tqdm  # noqa: PLC0415
+  import tqdm
 
-  from bicross_jax.data import kitti_layout, missing_spikes, spike_simulation  # noqa: PLC0415
-  from bicross_jax.sim import spike_camera, streams  # noqa: PLC0415
+  from bicross_jax.data import kitti_layout, missing_spikes, spike_simulation
+  from bicross_jax.sim import spike_camera, streams
 
   sensor = spike_camera.Sensor(
-      gain=args.gain, threshold=args.threshold, random_phase=not args.no_random_phase,
-      shot_noise=args.shot_noise, dark_current=args.dark_current, fixed_pattern=args.fixed_pattern)
+    gain=args.gain,
+    threshold=args.threshold,
+    random_phase=not args.no_random_phase,
+    shot_noise=args.shot_noise,
+    dark_current=args.dark_current,
+    fixed_pattern=args.fixed_pattern,
+  )
   fps = args.fps or missing_spikes.FPS.get(args.data_set, kitti_layout.FPS)
   timing = streams.Timing(fps, args.rate, args.interpolation)
   plan = spike_simulation.Plan(timing, args.steps, sensor, args.seed, args.size, args.overwrite)
@@ -183,15 +192,21 @@ def main(argv: Sequence[str]) -> int:
 
 def _jobs(args, timing):
   """What is to be made for --data_set."""
-  from bicross_jax.data import layouts, missing_spikes  # noqa: PLC0415
-  from bicross_jax.sim import streams  # noqa: PLC0415
+  from bicross_jax.data import layouts, missing_spikes
+  from bicross_jax.sim import streams
 
   domains = ["listed"] if args.listed else args.domain
   if domains is None and args.data_set in layouts.SETS:
     domains = layouts.SETS[args.data_set].domains[:1]
   return missing_spikes.find(
-      args.data_set, args.data_dir, domains or [""], timing.fps,
-      streams.reach(args.steps, timing), args.listed or (), args.allow_missing)
+    args.data_set,
+    args.data_dir,
+    domains or [""],
+    timing.fps,
+    streams.reach(args.steps, timing),
+    args.listed or (),
+    args.allow_missing,
+  )
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ trained once.
 
 import sys
 
-from bicross_jax import cli
+from bicross_jax import cli, errors
 from bicross_jax import config as grammar
-from bicross_jax import errors
 
 
 def main(argv: list[str]) -> int:
@@ -20,7 +19,9 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
   parser.add_argument("--part", choices=("validation", "test"), default="test")
   parser.add_argument("--root", default="runs", help="folder of all runs")
-  parser.add_argument("--output", help="folder of the table (default <root>/<system>/tables/<name>)")
+  parser.add_argument(
+    "--output", help="folder of the table (default <root>/<system>/tables/<name>)"
+  )
   args, rest = parser.parse_known_args(argv)
   overrides = grammar.overrides_of(rest, "--config.")
   table = grammar.load_table(args.table, overrides)

@@ -15,9 +15,13 @@ from bicross_jax import config as grammar
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
-  parser.add_argument("--config", required=True, metavar="FILE[:ARG]",
-                      help="config file and its argument, stage[,scenario][,key=value...]; "
-                      "single fields are set with --config.field=value")
+  parser.add_argument(
+    "--config",
+    required=True,
+    metavar="FILE[:ARG]",
+    help="config file and its argument, stage[,scenario][,key=value...]; "
+    "single fields are set with --config.field=value",
+  )
   parser.add_argument("--workdir", help="folder of the run (default runs/<system>/<stage>-...)")
   args, rest = parser.parse_known_args(argv)
   config = grammar.from_flags(args.config, rest)

@@ -9,15 +9,15 @@ augmented views, by AUSE and reliability. Labels of the target serve this compar
 import pathlib
 import sys
 
-from bicross_jax import cli
-from bicross_jax import errors
+from bicross_jax import cli, errors
 
 
 def main(argv: list[str]) -> int:
   parser = cli.Parser(description=__doc__)
   cli.add_checkpoint(parser)
-  parser.add_argument("--pixels", type=int, default=20_000,
-                      help="of an image that count at most, drawn at random")
+  parser.add_argument(
+    "--pixels", type=int, default=20_000, help="of an image that count at most, drawn at random"
+  )
   parser.add_argument("--output", help="folder (default: eval-uncertainty-PART in the run's)")
   args = parser.parse_args(argv)
   if not pathlib.Path(args.checkpoint).is_dir():

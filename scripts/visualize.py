@@ -22,9 +22,8 @@ import argparse
 import pathlib
 import sys
 
-from bicross_jax import cli
+from bicross_jax import cli, errors
 from bicross_jax import config as grammar
-from bicross_jax import errors
 
 
 def main(argv: list[str]) -> int:
@@ -46,11 +45,8 @@ def main(argv: list[str]) -> int:
       raise errors.UserError(f"unknown argument --{item}; fields are set as --data.key=value")
   _check(args)
 
-  from bicross_jax import showing
-  from bicross_jax import stages
-  from bicross_jax.viz import comparison
-  from bicross_jax.viz import panels
-  from bicross_jax.viz import video
+  from bicross_jax import showing, stages
+  from bicross_jax.viz import comparison, panels, video
 
   runs = showing.parse_runs(args.strip) if args.strip else {"prediction": args.checkpoint}
   models = showing.load(runs)
@@ -62,6 +58,7 @@ def main(argv: list[str]) -> int:
     panels.save_figure(args.output, drawing)
     print(f"written: {args.output}")
   if args.video:
+
     def sequence():
       return show.sequence(args.part, first=args.first, count=args.frames, fps=args.fps)
 

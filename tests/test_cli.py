@@ -64,9 +64,14 @@ def test_arguments_of_the_process_are_the_default():
 FULL = os.strerror(errno.ENOSPC)
 
 
-@pytest.mark.parametrize("error", [
-    OSError(errno.ENOSPC, FULL, "out/a.npy"), ValueError(f"writing 'x': {FULL} [os_error_code='28']"),
-    RuntimeError(f"write() failed: {FULL}")])
+@pytest.mark.parametrize(
+  "error",
+  [
+    OSError(errno.ENOSPC, FULL, "out/a.npy"),
+    ValueError(f"writing 'x': {FULL} [os_error_code='28']"),
+    RuntimeError(f"write() failed: {FULL}"),
+  ],
+)
 def test_full_disk_is_one_line_and_status_2(error, capsys, caplog):
   def fail():
     try:

@@ -25,6 +25,7 @@ class _Output(NamedTuple):
 
 def _network(head=True):
   """Depth is 1 + params times the mean of a pixel's steps and its column; the head is a tenth."""
+
   def apply(variables, x):
     column = jnp.arange(1, W + 1, dtype=jnp.float32)[None, None] / W
     depth = 1 + variables["params"] * (x.mean(-1) + 1.5) * column
@@ -34,8 +35,13 @@ def _network(head=True):
 
 
 def _config(*overrides):
-  size = ("input.height=32", "input.width=64", "data.height=32", "data.width=64",
-          "model.stem_bins=0")
+  size = (
+    "input.height=32",
+    "input.width=64",
+    "data.height=32",
+    "data.width=64",
+    "model.stem_bins=0",
+  )
   return grammar.load("configs/bicross.py:crossdomain", [*size, *overrides])
 
 
@@ -64,15 +70,19 @@ def test_measures_of_both_networks_on_all_views(spike, augmented):
   np.testing.assert_allclose(found["depth"], teacher, rtol=1e-5)
   np.testing.assert_allclose(found["head"], teacher / 10, rtol=1e-5)
   np.testing.assert_allclose(
-      found["disagreement"], np.abs(np.log(teacher / student)), rtol=1e-4, atol=1e-5)
+    found["disagreement"], np.abs(np.log(teacher / student)), rtol=1e-4, atol=1e-5
+  )
   np.testing.assert_allclose(found["variance"], np.std(np.log(views), 0), rtol=1e-4, atol=1e-5)
 
 
 def test_they_disagree_as_much_when_the_student_is_published(spike):
   pair = doubts.Pair(teacher=jnp.float32(3), student=jnp.float32(5))
   of_teacher, of_student = (
-      doubts.measures(_config("adapt.augment=true"), _network(), {"params": params}, pair)(
-          {"spike": spike}, 7) for params in pair)
+    doubts.measures(_config("adapt.augment=true"), _network(), {"params": params}, pair)(
+      {"spike": spike}, 7
+    )
+    for params in pair
+  )
   np.testing.assert_allclose(of_student["depth"], _depth(5, spike), rtol=1e-5)
   np.testing.assert_array_equal(of_teacher["disagreement"], of_student["disagreement"])
 
@@ -108,14 +118,17 @@ def found():
 
 def test_the_table_and_the_differences(found):
   lines = [
-      [cell.strip() for cell in line.strip("|").split("|")]
-      for line in doubts.table(found["target"]).splitlines()]
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in doubts.table(found["target"]).splitlines()
+  ]
   assert lines[0][1:] == list(doubts.COLUMNS)
   head, disagreement, none = lines[2:]
   assert head[:2] == ["head", "0.000"] and head[3].startswith("0.25") and head[6] == "2.000"
-  assert disagreement[0] == "disagreement" and float(disagreement[1]) == pytest.approx(0.45, abs=0.03)
+  assert disagreement[0] == "disagreement" and float(disagreement[1]) == pytest.approx(
+    0.45, abs=0.03
+  )
   assert none == ["none", "0.450", "-", "0.500", "-", "-", "-"]
-  (name, interval), = doubts.differences(found["target"]).items()
+  ((name, interval),) = doubts.differences(found["target"]).items()
   assert name == "disagreement minus head" and 0.4 < interval.low < interval.value < interval.high
 
 

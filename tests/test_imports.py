@@ -25,7 +25,8 @@ import bicross_jax.viz.panels, bicross_jax.data.formats.spikes
 
 def test_everything_but_the_pipeline_works_without_tensorflow_and_torch():
   done = subprocess.run(
-      [sys.executable, "-c", BLOCKED], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    [sys.executable, "-c", BLOCKED], cwd=ROOT, capture_output=True, text=True, timeout=300
+  )
   assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -39,11 +40,11 @@ def _imports(file):
 
 
 ALLOWED = {  # room -> rooms of ours it may import (DESIGN section 2)
-    "ops": {"ops"},
-    "losses": {"losses", "ops"},
-    "models": {"models", "ops", "errors"},
-    "recipes": {"recipes", "models", "losses", "ops", "errors", "train.state", "train.optim"},
-    "train": {"train", "errors", "__version__"},
+  "ops": {"ops"},
+  "losses": {"losses", "ops"},
+  "models": {"models", "ops", "errors"},
+  "recipes": {"recipes", "models", "losses", "ops", "errors", "train.state", "train.optim"},
+  "train": {"train", "errors", "__version__"},
 }
 FORBIDDEN = {room: {"models", "recipes"} for room in ("data", "sim", "evaluation", "viz")}
 

@@ -6,18 +6,16 @@ import ml_collections
 import numpy as np
 import pytest
 
-from bicross_jax import errors
-from bicross_jax import prediction
+from bicross_jax import errors, prediction
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import files
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import files, image, spikes
 
 H, W, STEPS = 24, 40, 16
 
 
 def _model(modality="spike", predict=None):
   """A stand-in for a trained network; its depth is 1 m more than the spikes of the whole window."""
+
   def count(batch):
     spike = np.asarray(batch["spike"])
     assert spike.dtype == np.uint8 and spike.ndim == 4 and spike.shape[-1] == STEPS // 8
@@ -44,7 +42,7 @@ def test_windows_of_a_stream_are_its_slices(tmp_path, suffix):
   made = dict(prediction.predict_windows(_model(), opened, starts))
   assert list(made) == ["a_0000003", "a_0000015", "a_0000027", "a_0000039"]  # 51 would need 67
   for start, result in zip((3, 15, 27, 39), made.values(), strict=True):
-    want = stream[start:start + STEPS]
+    want = stream[start : start + STEPS]
     np.testing.assert_array_equal(spikes.unpack_time(result["spike"]), want)
     np.testing.assert_array_equal(result["prediction"], 1 + want.sum(0, dtype=np.float32))
   alone = prediction.predict_file(_model(), path, start=15, height=H, width=W)
@@ -59,7 +57,8 @@ def test_a_long_stream_is_read_piece_by_piece(tmp_path, suffix, monkeypatch):
   with open(path, "wb") as file:  # holes, so nothing is on the disk
     if suffix == ".npy":
       np.lib.format.write_array_header_1_0(
-          file, {"descr": "|u1", "fortran_order": False, "shape": (length, 64, 80)})
+        file, {"descr": "|u1", "fortran_order": False, "shape": (length, 64, 80)}
+      )
       file.truncate(file.tell() + length * 64 * 80)
     else:
       file.truncate(length * 64 * 80 // 8)
@@ -112,7 +111,7 @@ def test_a_stream_that_is_cut_off_while_it_is_read(tmp_path):
   stream = spikes.open_stream(path, height=H, width=W)
   results = prediction.predict_windows(_model(), stream, range(0, 33, 16))
   next(results)
-  path.write_bytes(path.read_bytes()[:-H * W // 8])
+  path.write_bytes(path.read_bytes()[: -H * W // 8])
   next(results)
   with pytest.raises(errors.BadFileError, match="47 steps"):
     next(results)
@@ -122,12 +121,13 @@ def test_pictures_keep_their_frame_and_depth_its_bounds(tmp_path):
   image.write_png(tmp_path / "a.png", np.zeros((31, 47, 3), np.uint8))
   far = np.full((1, 16, 32), 1e8, np.float32)
   model = _model("rgb", lambda batch: {"depth": far, "uncertainty": far})
-  (name, result), = prediction.predict_frames(model, [tmp_path / "a.png"])
+  ((name, result),) = prediction.predict_frames(model, [tmp_path / "a.png"])
   assert name == "a" and result["prediction"].shape == result["uncertainty"].shape == (31, 47)
   prediction.write(tmp_path, "far", result)  # as linear read-outs may say; the PNG holds 256 m
   assert np.load(tmp_path / "far_depth.npy").min() > 9e7
   np.testing.assert_allclose(
-      depth_files.read_png16(tmp_path / "far_depth.png", 256.0), prediction.FARTHEST)
+    depth_files.read_png16(tmp_path / "far_depth.png", 256.0), prediction.FARTHEST
+  )
   model.predict = lambda batch: {"depth": -far}
   assert prediction.predict_file(model, tmp_path / "a.png")["prediction"].max() == np.float32(1e-3)
 
@@ -138,7 +138,9 @@ def test_inputs_are_found_by_folder_and_names_may_not_repeat(tmp_path):
     (tmp_path / name).touch()
   found = prediction.find_inputs([tmp_path / "f", tmp_path / "alone.npy"], "spike")
   assert [(s.name, [p.name for p in s.paths]) for s in found] == [
-      ("f", ["a.dat", "b.npy"]), ("alone", ["alone.npy"])]
+    ("f", ["a.dat", "b.npy"]),
+    ("alone", ["alone.npy"]),
+  ]
   (tmp_path / "g" / "a.npy").touch()
   with pytest.raises(errors.UserError, match="same name"):
     prediction.find_inputs([tmp_path / "f", tmp_path / "g"], "spike")

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
-from bicross_jax import recipes
-from bicross_jax import stages
-from bicross_jax.data import layouts
-from bicross_jax.data import pipeline
+from bicross_jax import errors, recipes, stages
+from bicross_jax.data import layouts, pipeline
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.recipes import depth
 from bicross_jax.train import devices
@@ -18,18 +15,29 @@ from tests.data import trees
 
 ROAD, INDOOR = (384, 6.016e-5, 0.00579), (224, 3.05e-4, 0.1378)  # input size, scale, shift
 SCENARIOS = {  # set, domain and view of source and target; constants; cap (bicross.md, 1 to 4)
-    "syn2real": (("vkitti", "clone", 352, 1216), ("kitti", "partial", 352, 1216), ROAD, 80),
-    "weather_foggy": (("drivingstereo_weather", "cloudy", 384, 864),
-                      ("drivingstereo_weather", "foggy", 384, 864), ROAD, 80),
-    "weather_rainy": (("drivingstereo_weather", "cloudy", 384, 864),
-                      ("drivingstereo_weather", "rainy", 384, 864), ROAD, 80),
-    "scene": (("kitti", "eigen", 352, 1216), ("drivingstereo", "selected", 384, 864), ROAD, 80),
-    "respike": (("nyu", "lists", 480, 640), ("respike", "indoor", 250, 400), INDOOR, 10),
-    "respike_outdoor": (("nyu", "lists", 480, 640), ("respike", "outdoor", 250, 400), INDOOR, 80),
+  "syn2real": (("vkitti", "clone", 352, 1216), ("kitti", "partial", 352, 1216), ROAD, 80),
+  "weather_foggy": (
+    ("drivingstereo_weather", "cloudy", 384, 864),
+    ("drivingstereo_weather", "foggy", 384, 864),
+    ROAD,
+    80,
+  ),
+  "weather_rainy": (
+    ("drivingstereo_weather", "cloudy", 384, 864),
+    ("drivingstereo_weather", "rainy", 384, 864),
+    ROAD,
+    80,
+  ),
+  "scene": (("kitti", "eigen", 352, 1216), ("drivingstereo", "selected", 384, 864), ROAD, 80),
+  "respike": (("nyu", "lists", 480, 640), ("respike", "indoor", 250, 400), INDOOR, 10),
+  "respike_outdoor": (("nyu", "lists", 480, 640), ("respike", "outdoor", 250, 400), INDOOR, 80),
 }
 STEPS = 64  # the shortest streams that are augmented
-STAGES = {"pretrain": ("30 epochs", 16), "crossmodality": ("10 epochs", 8),
-          "crossdomain": ("20 epochs", 8)}
+STAGES = {
+  "pretrain": ("30 epochs", 16),
+  "crossmodality": ("10 epochs", 8),
+  "crossdomain": ("20 epochs", 8),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -91,14 +99,25 @@ def scene(tmp_path_factory):
   """KITTI and DrivingStereo, a few frames in their native sizes: (kitti, drivingstereo, truth)."""
   folder = tmp_path_factory.mktemp("scene")
   drive = "2011_09_26_drive_0035"
-  kitti = [(f"{drive[:10]}/{drive}/{i}", f"input/{drive}/rgb/{i}.png",
-            f"input/{drive}/spike/npy/{i}.npy", f"input/{drive}/depth/{i}.png") for i in range(1)]
+  kitti = [
+    (
+      f"{drive[:10]}/{drive}/{i}",
+      f"input/{drive}/rgb/{i}.png",
+      f"input/{drive}/spike/npy/{i}.npy",
+      f"input/{drive}/depth/{i}.png",
+    )
+    for i in range(1)
+  ]
   trees.write(folder / "kitti", trees.Case("kitti", "listed", {"all": kitti}), (375, 1242), STEPS)
-  stereo = [row for part in ("train", "test")
-            for row in trees.CASES["drivingstereo published"].frames[part]
-            if "2018-07-31-11-07-48" in row[0] or part == "test"]
+  stereo = [
+    row
+    for part in ("train", "test")
+    for row in trees.CASES["drivingstereo published"].frames[part]
+    if "2018-07-31-11-07-48" in row[0] or part == "test"
+  ]
   truth = trees.write(
-      folder / "stereo", trees.Case("drivingstereo", "selected", {"all": stereo}), (400, 881), STEPS)
+    folder / "stereo", trees.Case("drivingstereo", "selected", {"all": stereo}), (400, 881), STEPS
+  )
   return folder / "kitti", folder / "stereo", truth
 
 
@@ -107,12 +126,24 @@ def config(scene, tmp_path_factory, monkeypatch):
   """crossdomain,scene on those frames, with the smallest network."""
   monkeypatch.setenv("BICROSS_DATA", str(tmp_path_factory.mktemp("built")))
   kitti, stereo, _ = scene
-  parts = [f"{name}.parts.{part}=2011_09_26_drive_0035" for part in ("train", "validation", "test")
-           for name in ("data", "parent.data", "parent.parent.data")]
+  parts = [
+    f"{name}.parts.{part}=2011_09_26_drive_0035"
+    for part in ("train", "validation", "test")
+    for name in ("data", "parent.data", "parent.parent.data")
+  ]
   return _load(
-      "crossdomain,scene", f"data.data_dir={kitti}", f"target.data_dir={stereo}",
-      "data.domain=listed", "target.allow_missing=true", "data.batch_size=1", f"data.steps={STEPS}",
-      "model.backbone=tiny", "input.height=64", "input.width=64", *parts)
+    "crossdomain,scene",
+    f"data.data_dir={kitti}",
+    f"target.data_dir={stereo}",
+    "data.domain=listed",
+    "target.allow_missing=true",
+    "data.batch_size=1",
+    f"data.steps={STEPS}",
+    "model.backbone=tiny",
+    "input.height=64",
+    "input.width=64",
+    *parts,
+  )
 
 
 def test_source_and_target_of_other_sizes_train_together(config):
@@ -125,8 +156,10 @@ def test_source_and_target_of_other_sizes_train_together(config):
   batch = next(streams.train())
   shapes = {f"{name}/{field}": x.shape for name, one in batch.items() for field, x in one.items()}
   assert shapes == {  # and no depth of the target
-      "source/spike": (1, 352, 1216, STEPS // 8), "source/depth": (1, 352, 1216),
-      "target/spike": (1, 384, 864, STEPS // 8)}
+    "source/spike": (1, 352, 1216, STEPS // 8),
+    "source/depth": (1, 352, 1216),
+    "target/spike": (1, 384, 864, STEPS // 8),
+  }
   assert judged is streams.streams["source"]
 
   def begin():
@@ -136,7 +169,8 @@ def test_source_and_target_of_other_sizes_train_together(config):
   state = jax.eval_shape(begin)
   split = jax.tree.map(lambda x: np.broadcast_to(x, (jax.device_count(), *x.shape)), batch)
   after, metrics = jax.eval_shape(
-      devices.pmap_step(recipe.train_step), state, split, jax.random.key(2))
+    devices.pmap_step(recipe.train_step), state, split, jax.random.key(2)
+  )
   assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
   assert {"scp_loss", "sca_loss", "depth_loss"} <= set(metrics)
 
@@ -148,8 +182,10 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
   spec = depth.field_spec(model_config, ("spike",))
   batches = pipeline.open(model_config.data).batches(spec, seed=0)
   report = evaluation.evaluate(
-      lambda batch: {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)},
-      batches.evaluation("test"), stages.protocol(model_config))
+    lambda batch: {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)},
+    batches.evaluation("test"),
+    stages.protocol(model_config),
+  )
   _, _, truth = scene
   for row in report.rows:
     metres = truth[row["key"]][2]

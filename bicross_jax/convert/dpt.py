@@ -113,8 +113,10 @@ def advice(missing: Sequence[str], found: Mapping[str, np.ndarray], module: nn.M
   """What the caller may do about weights that do not fit, or ""."""
   said = []
   if missing and all(path.startswith(HEAD + "/") for path in missing):
-    said.append("these weights have no uncertainty head: convert them for a network without one "
-                "(uncertainty=False), which training can give a new one")
+    said.append(
+      "these weights have no uncertainty head: convert them for a network without one "
+      "(uncertainty=False), which training can give a new one"
+    )
   first = next((found[path] for path in _FIRST if path in found), None)
   if first is not None and first.ndim == 4 and first.shape[2] == 3 and module.in_channels != 3:
     said.append("the first layer takes RGB: `inflate` makes it one for spikes")

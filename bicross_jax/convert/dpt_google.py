@@ -53,7 +53,9 @@ def _transformer() -> list[Rule]:
   ]
   for piece, name in enumerate(("query", "key", "value")):
     for kind in ("kernel", "bias"):
-      rules.append(Rule(f"{_ATTENTION}{name}/{kind}", f"{_VIT}attention/qkv/{kind}", "heads_last", piece))
+      rules.append(
+        Rule(f"{_ATTENTION}{name}/{kind}", f"{_VIT}attention/qkv/{kind}", "heads_last", piece)
+      )
   return rules
 
 

@@ -45,7 +45,9 @@ for _i in range(4):
   _RULES += conv(_NECK + f"layers.{_i}.resize", _map + "/resize", _resize)
   _RULES += conv(f"neck.convs.{_i}", f"params/skip{_i + 1}")
   _RULES += conv(_fusion + "projection", f"params/fusion{_i + 1}/out")
-  _RULES += conv(_fusion + "residual_layer{}.convolution{}", f"params/fusion{_i + 1}/unit{{}}/conv{{}}")
+  _RULES += conv(
+    _fusion + "residual_layer{}.convolution{}", f"params/fusion{_i + 1}/unit{{}}/conv{{}}"
+  )
 for _i, _name in ((0, "conv1"), (2, "conv2"), (4, "out")):
   _RULES += conv(f"head.head.{_i}", f"params/depth_head/{_name}")
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.convert import read_pt
-from bicross_jax.data.formats import files
-from bicross_jax.data.formats import npy
+from bicross_jax.data.formats import files, npy
 
 PYTORCH = (".pt", ".pth", ".bin")
 SUFFIXES = (*PYTORCH, ".safetensors", ".npz")

@@ -65,7 +65,10 @@ RESHAPED = {
 
 def linear(theirs: str, ours: str, layout: str = "linear") -> list[Rule]:
   """A PyTorch layer with a weight, which is a kernel of ours, and perhaps a bias."""
-  return [Rule(theirs + ".weight", ours + "/kernel", layout), Rule(theirs + ".bias", ours + "/bias")]
+  return [
+    Rule(theirs + ".weight", ours + "/kernel", layout),
+    Rule(theirs + ".bias", ours + "/bias"),
+  ]
 
 
 def conv(theirs: str, ours: str, layout: str = "conv") -> list[Rule]:

@@ -15,8 +15,20 @@ from bicross_jax import errors
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _ARCHIVE = b"PK\x03\x04"
 # What a damaged file can raise inside torch.load and its unpickler.
-_DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, OSError, ValueError,
-           LookupError, TypeError, AttributeError, AssertionError, ImportError, OverflowError)
+_DAMAGE = (
+  pickle.UnpicklingError,
+  struct.error,
+  RuntimeError,
+  EOFError,
+  OSError,
+  ValueError,
+  LookupError,
+  TypeError,
+  AttributeError,
+  AssertionError,
+  ImportError,
+  OverflowError,
+)
 
 
 def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -37,8 +49,11 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   import torch
 
   try:
-    with (open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
-          warnings.catch_warnings(action="ignore")):  # torch talks of pickles it did not write
+    with (
+      open(path, "rb") as file,
+      mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
+      warnings.catch_warnings(action="ignore"),
+    ):  # torch talks of pickles it did not write
       # A file without archive is read through the map, which gives no more than there is.
       source = path if view[:4] == _ARCHIVE else view
       content = torch.load(source, map_location="cpu", weights_only=True)
@@ -70,4 +85,5 @@ def _array(path: pathlib.Path, name: str, tensor) -> np.ndarray:
     problem = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.BadFileError(path, f"entry {name!r} is no array ({problem})") from e
   raise errors.BadFileError(
-      path, f"entry {name!r} declares more numbers than are there: shape {tuple(tensor.shape)}")
+    path, f"entry {name!r} declares more numbers than are there: shape {tuple(tensor.shape)}"
+  )

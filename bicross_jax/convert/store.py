@@ -32,8 +32,11 @@ def check_free(path: str | os.PathLike) -> pathlib.Path:
 
 
 def write(
-    folder: str | os.PathLike, converted: Converted, config: Mapping[str, Any], recipe: Recipe,
-    source: str,
+  folder: str | os.PathLike,
+  converted: Converted,
+  config: Mapping[str, Any],
+  recipe: Recipe,
+  source: str,
 ) -> None:
   """Writes a checkpoint of converted weights; the folder appears only when it is complete.
 
@@ -51,15 +54,15 @@ def write(
   unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
   name, mode = recipe.metric
   meta = {
-      "step": 0,
-      "which": "converted",
-      "metric": {"name": name, "mode": mode, "value": None},
-      "metrics": {},
-      "config": runs.plain(config),
-      "config_hash": runs.config_hash(config),
-      "versions": runs.versions(),
-      "source": {"file": source, "naming": converted.naming.title, "notes": converted.notes},
-      "part": converted.naming.part,
+    "step": 0,
+    "which": "converted",
+    "metric": {"name": name, "mode": mode, "value": None},
+    "metrics": {},
+    "config": runs.plain(config),
+    "config_hash": runs.config_hash(config),
+    "versions": runs.versions(),
+    "source": {"file": source, "naming": converted.naming.title, "notes": converted.notes},
+    "part": converted.naming.part,
   }
   try:
     with errors.writing(folder):

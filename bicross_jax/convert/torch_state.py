@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 import re
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 from flax import traverse_util
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -43,7 +43,11 @@ class _Entry(NamedTuple):
 _NETWORKS = {
   "dpt": _Network(
     (dpt.PUBLISHED, dpt_huggingface.NAMING, dpt.TIMM, dpt_google.NAMING),
-    dpt.example, dpt.resized, dpt.advice, dpt.fillers),
+    dpt.example,
+    dpt.resized,
+    dpt.advice,
+    dpt.fillers,
+  )
 }
 
 
@@ -64,7 +68,7 @@ class Converted(NamedTuple):
 
 
 def from_torch(
-    name: str, state_dict: Mapping[str, Any], *, inflate: bool = False, **options
+  name: str, state_dict: Mapping[str, Any], *, inflate: bool = False, **options
 ) -> dict[str, Any]:
   """The variables of `models.create(name, **options)` out of a published state dict.
 
@@ -92,7 +96,7 @@ def from_torch(
 
 
 def convert(
-    name: str, module: nn.Module, state_dict: Mapping[str, Any], inflate: bool = False
+  name: str, module: nn.Module, state_dict: Mapping[str, Any], inflate: bool = False
 ) -> Converted:
   """As `from_torch`, for a module, and with an account of it."""
   if not inflate:
@@ -142,9 +146,11 @@ def _convert(name, module, state_dict) -> Converted:
     titles = ", ".join(n.title for n in network.namings)
     first = ", ".join(list(state_dict)[:4]) or "none"
     raise errors.UserError(
-      f"these are no weights of {name} under any known naming ({titles}); their names are {first}")
+      f"these are no weights of {name} under any known naming ({titles}); their names are {first}"
+    )
   expected = {
-    path: shape for path, shape in _expected(module, network.example(module)).items()
+    path: shape
+    for path, shape in _expected(module, network.example(module)).items()
     if path.startswith(named.part + "/")
   }
   entries, unknown, unused = _sorted(named, state_dict, expected)
@@ -168,11 +174,13 @@ def _convert(name, module, state_dict) -> Converted:
       entry = entries[path][None]
       misshapen.append(f"{entry.name} {entry.shape} for {path} {expected[path]}")
   infinite = [
-    p.name for pieces in entries.values() for p in pieces.values() if not np.isfinite(p.array).all()]
+    p.name for pieces in entries.values() for p in pieces.values() if not np.isfinite(p.array).all()
+  ]
   _complain(
     f"these weights (names of {named.title}) do not fit {name} with these options",
     {"unknown": unknown, "missing": missing, "misshapen": misshapen, "not finite": infinite},
-    network.advise(missing, found, module))
+    network.advise(missing, found, module),
+  )
   return Converted(traverse_util.unflatten_dict(found, sep="/"), named, unused, notes)
 
 
@@ -205,13 +213,15 @@ def _expected(module, shape) -> dict[str, tuple[int, ...]]:
 def _without_prefix(state_dict):
   prefix = "module."
   if state_dict and all(key.startswith(prefix) for key in state_dict):
-    return {key[len(prefix):]: value for key, value in state_dict.items()}
+    return {key[len(prefix) :]: value for key, value in state_dict.items()}
   return state_dict
 
 
 def _complain(claim, problems, advice=""):
   """One error for all entries that do not fit, each kind with at most a dozen of them."""
-  lines = [f"{len(entries)} {kind}: {_listed(entries)}" for kind, entries in problems.items() if entries]
+  lines = [
+    f"{len(entries)} {kind}: {_listed(entries)}" for kind, entries in problems.items() if entries
+  ]
   if lines:
     raise errors.UserError("; ".join([claim, *lines, *filter(None, [advice])]))
 

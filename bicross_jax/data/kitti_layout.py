@@ -1,8 +1,8 @@
 """KITTI raw drives made into the layout that BiCross trains on (bicross.md section 1).
 
-  <output>/input/<date>/<drive>/rgb/NAME.png         the colour image as it is
-  <output>/input/<date>/<drive>/spike/npy/NAME.npy   (T, H, W) spikes around the frame
-  <output>/input/<date>/<drive>/depth/NAME.png       metres * 256, for frames with a velodyne scan
+<output>/input/<date>/<drive>/rgb/NAME.png         the colour image as it is
+<output>/input/<date>/<drive>/spike/npy/NAME.npy   (T, H, W) spikes around the frame
+<output>/input/<date>/<drive>/depth/NAME.png       metres * 256, for frames with a velodyne scan
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,7 @@ import pathlib
 from typing import NamedTuple
 
 from bicross_jax import errors
-from bicross_jax.data import missing_spikes
-from bicross_jax.data import spike_simulation
+from bicross_jax.data import missing_spikes, spike_simulation
 from bicross_jax.data import workers as processes
 from bicross_jax.data.formats import depth, files, image, kitti, video
 from bicross_jax.sim import streams
@@ -49,15 +48,20 @@ def find_frames(root) -> list[Frame]:
   frames = []
   for images in sorted(root.glob("*/*/image_02/data")):
     drive = images.parent.parent
-    near = {int(p.stem): p for p in sorted(images.iterdir())
-            if p.suffix in video.PICTURES and p.stem.isdecimal()}
+    near = {
+      int(p.stem): p
+      for p in sorted(images.iterdir())
+      if p.suffix in video.PICTURES and p.stem.isdecimal()
+    }
     for index, rgb in near.items():
       scan = drive / "velodyne_points" / "data" / f"{rgb.stem}.bin"
-      frames.append(Frame(drive.parent.name, drive.name, index, rgb,
-                          scan if scan.is_file() else None, near))
+      frames.append(
+        Frame(drive.parent.name, drive.name, index, rgb, scan if scan.is_file() else None, near)
+      )
   if not frames:
-    raise errors.UserError(f"{root}: no images in <date>/<drive>/image_02/data "
-                           "(KITTI raw, synced and rectified)")
+    raise errors.UserError(
+      f"{root}: no images in <date>/<drive>/image_02/data (KITTI raw, synced and rectified)"
+    )
   return frames
 
 
@@ -88,19 +92,18 @@ def write_frame(frame: Frame, output, plan: spike_simulation.Plan) -> bool:
     _write_depth(frame, depth_file, shape)
     made = True
   if not spike_simulation.is_finished(spike_file, (plan.steps, *shape), plan.overwrite):
-    around = missing_spikes.around(
-        frame.near, frame.index, streams.reach(plan.steps, plan.timing))
+    around = missing_spikes.around(frame.near, frame.index, streams.reach(plan.steps, plan.timing))
     lights = spike_simulation.lights_of(around, shape)
     spike_simulation.write_window(spike_file, lights, plan, f"{frame.drive}/{name}")
     made = True
   return made
 
 
-def write_all(frames: list[Frame], output, plan: spike_simulation.Plan, workers: int = 1
-              ) -> Iterator[bool]:
+def write_all(
+  frames: list[Frame], output, plan: spike_simulation.Plan, workers: int = 1
+) -> Iterator[bool]:
   """`write_frame` for each of the frames, by several processes; yields what it returns."""
-  return processes.each(
-      functools.partial(write_frame, output=output, plan=plan), frames, workers)
+  return processes.each(functools.partial(write_frame, output=output, plan=plan), frames, workers)
 
 
 def _write_depth(frame: Frame, path: pathlib.Path, shape) -> None:
@@ -128,6 +131,8 @@ def _is_there(path: pathlib.Path, shape, overwrite: bool) -> bool:
   except errors.BadFileError:
     same = False
   if not same and not overwrite:
-    raise errors.UserError(f"{path} is there and is no picture of {shape[0]}x{shape[1]}; "
-                           "remove it or allow overwriting (--overwrite)")
+    raise errors.UserError(
+      f"{path} is there and is no picture of {shape[0]}x{shape[1]}; "
+      "remove it or allow overwriting (--overwrite)"
+    )
   return same

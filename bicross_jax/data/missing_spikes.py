@@ -15,15 +15,18 @@ import time
 from typing import NamedTuple
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
-from bicross_jax.data import spike_simulation
+from bicross_jax.data import layouts, spike_simulation
 from bicross_jax.data import workers as processes
 from bicross_jax.data.formats import image
 from bicross_jax.data.layouts import frames
 
 FPS = {  # of the cameras; for Virtual KITTI, those of the drives that it copies
-    "drivingstereo": 10.0, "drivingstereo_weather": 10.0, "kitti": 10.0, "nyu": 30.0,
-    "vkitti": 10.0}
+  "drivingstereo": 10.0,
+  "drivingstereo_weather": 10.0,
+  "kitti": 10.0,
+  "nyu": 30.0,
+  "vkitti": 10.0,
+}
 _APART = 1.5  # frame periods; images farther apart in time are no neighbours
 _STALE = 3600  # seconds after which an unfinished file counts as left behind
 _CLOCK = re.compile(r"\d{4}-\d\d-\d\d-(\d\d)-(\d\d)-(\d\d)-(\d{3})$")  # DrivingStereo
@@ -46,8 +49,13 @@ class Job(NamedTuple):
 
 
 def find(
-    name: str, data_dir, domains: Sequence[str], fps: float, n: int, listed: Sequence[str] = (),
-    allow_missing: bool = False,
+  name: str,
+  data_dir,
+  domains: Sequence[str],
+  fps: float,
+  n: int,
+  listed: Sequence[str] = (),
+  allow_missing: bool = False,
 ) -> list[Job]:
   """A job for every frame of some domains of a set, each once, whether or not it is done.
 
@@ -66,8 +74,12 @@ def find(
   if name in layouts.SETS and name not in FPS:
     raise errors.UserError(f"{name} was recorded with a spike camera: there is nothing to simulate")
   parts = {part: tuple(listed) for part in frames.PARTS}
-  runs = [run for domain in domains
-          for part in layouts.find_runs(name, data_dir, domain, parts).values() for run in part]
+  runs = [
+    run
+    for domain in domains
+    for part in layouts.find_runs(name, data_dir, domain, parts).values()
+    for run in part
+  ]
   near = functools.cache(functools.partial(_neighbours, fps=fps))
   jobs, lacking = {}, [run.folder for run in runs if not run.frames]
   for frame in (frame for run in runs for frame in run.frames):
@@ -79,12 +91,15 @@ def find(
     chosen = around(pictures, places[picture], n)
     jobs[frame.spike] = Job(frame.key, frame.spike, tuple(f"{folder}/{p}" for p in chosen))
   if lacking:
-    told = (f"{len(lacking)} images or folders of images of {name} are missing: "
-            f"{', '.join(lacking[:3])}{' and so on' if len(lacking) > 3 else ''}")
+    told = (
+      f"{len(lacking)} images or folders of images of {name} are missing: "
+      f"{', '.join(lacking[:3])}{' and so on' if len(lacking) > 3 else ''}"
+    )
     if not (allow_missing and jobs):
       raise errors.UserError(
-          f"{told}; {layouts.SETS[name].title} is published at {layouts.SETS[name].published}, "
-          "--allow_missing leaves them out")
+        f"{told}; {layouts.SETS[name].title} is published at {layouts.SETS[name].published}, "
+        "--allow_missing leaves them out"
+      )
     print(f"left out: {told}", flush=True)
   return list(jobs.values())
 
@@ -97,6 +112,7 @@ def around(pictures: dict[int, str], place: int, n: int) -> list[str]:
     place: of the middle one.
     n: how many on either side.
   """
+
   def side(step):
     held = [pictures[place]]
     while len(held) <= n and place + step * len(held) in pictures:
@@ -108,7 +124,9 @@ def around(pictures: dict[int, str], place: int, n: int) -> list[str]:
 
 def _neighbours(folder: str, fps: float) -> tuple[dict[str, int], dict[int, str]]:
   """(name -> place, place -> name) of the pictures in a folder; gaps in time skip a place."""
-  timed = sorted((*moment(os.path.splitext(name)[0], fps), name) for name in frames.pictures(folder))
+  timed = sorted(
+    (*moment(os.path.splitext(name)[0], fps), name) for name in frames.pictures(folder)
+  )
   places, place, before = {}, 0, ("", float("-inf"))
   for series, seconds, name in timed:
     near = series == before[0] and 0 < seconds - before[1] <= _APART / fps
@@ -124,12 +142,14 @@ def moment(stem: str, fps: float) -> tuple[str, float]:
   """
   if found := _CLOCK.search(stem):
     hours, minutes, seconds, thousandths = map(int, found.groups())
-    return (stem[:found.start()] + found[0][:10],
-            3600 * hours + 60 * minutes + seconds + thousandths / 1000)
+    return (
+      stem[: found.start()] + found[0][:10],
+      3600 * hours + 60 * minutes + seconds + thousandths / 1000,
+    )
   if found := _SECONDS.search(stem):
-    return stem[:found.start()], float(found[1])
+    return stem[: found.start()], float(found[1])
   if found := _NUMBER.search(stem):
-    return stem[:found.start()], int(found[0]) / fps
+    return stem[: found.start()], int(found[0]) / fps
   return stem, 0.0
 
 

@@ -9,8 +9,8 @@ Examples lie in files with random access, so the order is a list of indices comp
 nothing is skipped over, and memory stays bounded however large the set is.
 """
 
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
+import pathlib
 from typing import Any
 
 import jax
@@ -18,12 +18,8 @@ import ml_collections
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
-from bicross_jax.data import pipeline_order
-from bicross_jax.data import pipeline_records
-from bicross_jax.data.builders import spike_frames
-from bicross_jax.data.builders import spike_world
-from bicross_jax.data.builders import storage
+from bicross_jax.data import layouts, pipeline_order, pipeline_records
+from bicross_jax.data.builders import spike_frames, spike_world, storage
 
 import tensorflow as tf  # isort: skip  (after the builders, which keep it quiet)
 
@@ -33,7 +29,8 @@ Truth = dict[str, Any]
 
 
 def open(  # pylint: disable=redefined-builtin
-    config: ml_collections.ConfigDict, section: str = "data") -> "Data":
+  config: ml_collections.ConfigDict, section: str = "data"
+) -> "Data":
   """Opens a data set, building it first where it is not there yet.
 
   Args:
@@ -62,29 +59,40 @@ def open(  # pylint: disable=redefined-builtin
 
 
 def _spike_world(config):
-  parameters = {name: config[name] for name in (
-      "domain", "height", "width", "steps", "train", "validation", "test")}
+  parameters = {
+    name: config[name]
+    for name in ("domain", "height", "width", "steps", "train", "validation", "test")
+  }
   return storage.prepare(
-      spike_world.SpikeWorld,
-      spike_world.SpikeWorldConfig(**parameters),
-      storage.root(config.data_dir))
+    spike_world.SpikeWorld,
+    spike_world.SpikeWorldConfig(**parameters),
+    storage.root(config.data_dir),
+  )
 
 
 def _spike_frames(config, section):
   frames = layouts.find_frames(
-      config.name, config.data_dir, config.domain, config.get("parts"),
-      allow_missing=config.get("allow_missing", False), section=section)
+    config.name,
+    config.data_dir,
+    config.domain,
+    config.get("parts"),
+    allow_missing=config.get("allow_missing", False),
+    section=section,
+  )
   builder = storage.prepare(
-      spike_frames.SpikeFrames,
-      spike_frames.SpikeFramesConfig(
-          dataset=config.name, domain=config.domain, frames=frames, steps=config.steps),
-      storage.root())
+    spike_frames.SpikeFrames,
+    spike_frames.SpikeFramesConfig(
+      dataset=config.name, domain=config.domain, frames=frames, steps=config.steps
+    ),
+    storage.root(),
+  )
   height, width = builder.info.metadata["smallest"]
   if config.height > height or config.width > width:
     raise errors.UserError(
-        f"the crop of {config.height}x{config.width} is larger than the smallest frame of "
-        f"{config.name}, {height}x{width}; lower config.{section}.height and "
-        f"config.{section}.width")
+      f"the crop of {config.height}x{config.width} is larger than the smallest frame of "
+      f"{config.name}, {height}x{width}; lower config.{section}.height and "
+      f"config.{section}.width"
+    )
   return builder
 
 
@@ -108,7 +116,8 @@ class Data:
     limit = min(config.limit or size, size)
     if not 0 <= config.labelled <= limit:
       raise errors.UserError(
-          f"config.{section}.labelled={config.labelled}, but {limit} training examples are in use")
+        f"config.{section}.labelled={config.labelled}, but {limit} training examples are in use"
+      )
     self._used, self.labelled = pipeline_order.chosen_rows(size, limit, config.labelled)
     self.sizes = {**self._records.sizes, "train": limit}
 
@@ -118,16 +127,17 @@ class Data:
     chosen = self._used[self.labelled] if part == "train" else np.arange(self.sizes[part])
     indices = tf.data.Dataset.from_tensor_slices(chosen)
     depths = pipeline_records.parallel(
-        indices, lambda index: self._records.read(part, index)["depth"])
+      indices, lambda index: self._records.read(part, index)["depth"]
+    )
     return pipeline_records.Run(depths.prefetch(8))
 
   def batches(
-      self,
-      batch_spec: Spec,
-      *,
-      seed: int,
-      process_index: int | None = None,
-      process_count: int | None = None,
+    self,
+    batch_spec: Spec,
+    *,
+    seed: int,
+    process_index: int | None = None,
+    process_count: int | None = None,
   ) -> "Batches":
     """Batches of this set.
 
@@ -146,16 +156,17 @@ class Data:
     size = self._config.batch_size
     if size < 1 or size % count:
       raise errors.UserError(
-          f"config.data.batch_size={size} cannot be shared by {count} process(es)")
+        f"config.data.batch_size={size} cannot be shared by {count} process(es)"
+      )
     self._check(batch_spec)
     share = slice(index * size // count, (index + 1) * size // count)
 
     def order():
       return pipeline_order.TrainingOrder(
-          self.labelled, size, seed, self._config.get("oversample_labelled", False))
+        self.labelled, size, seed, self._config.get("oversample_labelled", False)
+      )
 
-    return Batches(
-        self._records, self.sizes, self._used, self.labelled, batch_spec, order, share)
+    return Batches(self._records, self.sizes, self._used, self.labelled, batch_spec, order, share)
 
   def _check(self, batch_spec: Spec) -> None:
     found = self._records.fields()
@@ -165,8 +176,9 @@ class Data:
       shape, dtype = tuple(found[name].shape), np.dtype(found[name].dtype.as_numpy_dtype)
       if (shape, dtype) != (tuple(spec.shape), np.dtype(spec.dtype)):
         raise ValueError(
-            f"field {name!r} is {dtype.name}{list(shape)} in {self._name}, "
-            f"{np.dtype(spec.dtype).name}{list(spec.shape)} in the batch's specification")
+          f"field {name!r} is {dtype.name}{list(shape)} in {self._name}, "
+          f"{np.dtype(spec.dtype).name}{list(spec.shape)} in the batch's specification"
+        )
 
 
 class Batches:
@@ -178,14 +190,14 @@ class Batches:
   """
 
   def __init__(
-      self,
-      records: pipeline_records.Records,
-      sizes: Mapping[str, int],
-      used: np.ndarray,
-      labelled: np.ndarray,
-      batch_spec: Spec,
-      order: Callable[[], pipeline_order.TrainingOrder],
-      share: slice,
+    self,
+    records: pipeline_records.Records,
+    sizes: Mapping[str, int],
+    used: np.ndarray,
+    labelled: np.ndarray,
+    batch_spec: Spec,
+    order: Callable[[], pipeline_order.TrainingOrder],
+    share: slice,
   ):
     self.batch_spec = dict(batch_spec)
     self.sizes = dict(sizes)
@@ -217,8 +229,11 @@ class Batches:
       return {name: fields[name] for name in self.batch_spec}
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    positions = steps.flat_map(lambda step: tf.data.Dataset.from_tensor_slices(
-        tf.ensure_shape(tf.numpy_function(rows, [step], tf.int64), [self._rows])))
+    positions = steps.flat_map(
+      lambda step: tf.data.Dataset.from_tensor_slices(
+        tf.ensure_shape(tf.numpy_function(rows, [step], tf.int64), [self._rows])
+      )
+    )
     batches = pipeline_records.parallel(positions, example).batch(self._rows, drop_remainder=True)
     return pipeline_records.Run(batches.prefetch(2))
 
@@ -257,7 +272,7 @@ class Batches:
     for name in self.batch_spec:
       first = rows[0][name]
       batch[name] = np.zeros((self._rows, *np.shape(first)), first.dtype)
-      batch[name][:len(rows)] = [row[name] for row in rows]
+      batch[name][: len(rows)] = [row[name] for row in rows]
     batch["mask"] = np.arange(self._rows) < len(rows)
     return batch
 

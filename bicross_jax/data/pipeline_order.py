@@ -31,9 +31,9 @@ def chosen_rows(size: int, limit: int, labelled: int) -> tuple[np.ndarray, np.nd
   Returns:
     (int64[n] their indices in ascending order, bool[n] whether each is labelled).
   """
-  order = permutation(size, _CHOICE)[:limit or size]
+  order = permutation(size, _CHOICE)[: limit or size]
   used = np.sort(order)
-  return used, np.isin(used, order[:labelled or len(order)])
+  return used, np.isin(used, order[: labelled or len(order)])
 
 
 class TrainingOrder:
@@ -50,20 +50,22 @@ class TrainingOrder:
   """
 
   def __init__(
-      self, labelled: np.ndarray, batch_size: int, seed: int, oversample_labelled: bool = False):
+    self, labelled: np.ndarray, batch_size: int, seed: int, oversample_labelled: bool = False
+  ):
     if oversample_labelled:
       half = batch_size // 2
       self._groups = [
-          (np.flatnonzero(~labelled), batch_size - half, "unlabelled"),
-          (np.flatnonzero(labelled), half, "labelled"),
+        (np.flatnonzero(~labelled), batch_size - half, "unlabelled"),
+        (np.flatnonzero(labelled), half, "labelled"),
       ]
     else:
       self._groups = [(np.arange(len(labelled)), batch_size, "training")]
     for members, rows, name in self._groups:
       if rows < 1 or len(members) < rows:
         raise errors.UserError(
-            f"a batch of {batch_size} takes {rows} of {len(members)} {name} examples; "
-            "choose another config.data.batch_size")
+          f"a batch of {batch_size} takes {rows} of {len(members)} {name} examples; "
+          "choose another config.data.batch_size"
+        )
     self._batch_size = batch_size
     self._seed = seed
 
@@ -73,7 +75,7 @@ class TrainingOrder:
     for number, (members, count, _) in enumerate(self._groups):
       epoch, position = divmod(int(step), len(members) // count)
       order = self._permutation(number, epoch)
-      out[number::len(self._groups)] = members[order[position * count:(position + 1) * count]]
+      out[number :: len(self._groups)] = members[order[position * count : (position + 1) * count]]
     return out
 
   def _permutation(self, number: int, epoch: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Examples of a built set by index, as tf.data reads them."""
 
+from collections.abc import Callable
 import os
 import weakref
-from collections.abc import Callable
 
 from bicross_jax.data.builders import storage  # before TensorFlow: the package keeps that quiet
 
@@ -31,7 +31,8 @@ class Records:
     raw = tfds.core.decode.DeserializeMethod.RAW_BYTES
     with storage.quiet():
       self._sources = {  # serialised examples by index
-          part: builder.as_data_source(part, deserialize_method=raw) for part in self.sizes}
+        part: builder.as_data_source(part, deserialize_method=raw) for part in self.sizes
+      }
 
   def read(self, part: str, index: tf.Tensor) -> dict[str, tf.Tensor]:
     """One example, inside a tf.data map: the fields of the view, `frame`, `crop`, `mask`.
@@ -47,7 +48,7 @@ class Records:
     top, left = frame[0] - height, (frame[1] - width) // 2
     fields["whole_depth"] = fields["depth"]
     for name in _PIXELS & fields.keys():
-      view = fields[name][top:top + height, left:left + width]
+      view = fields[name][top : top + height, left : left + width]
       fields[name] = tf.ensure_shape(view, [height, width, *view.shape[2:]])
     fields["frame"] = frame
     fields["crop"] = tf.stack([top, left, height, width])
@@ -57,8 +58,9 @@ class Records:
   def fields(self) -> dict[str, tf.TensorSpec]:
     """Shape and dtype of every field that a batch may hold."""
     one = tf.data.Dataset.range(1).map(lambda index: self.read(next(iter(self.sizes)), index))
-    return {name: spec for name, spec in one.element_spec.items()
-            if name not in ("key", "whole_depth")}
+    return {
+      name: spec for name, spec in one.element_spec.items() if name not in ("key", "whole_depth")
+    }
 
 
 def parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
@@ -77,7 +79,9 @@ class Run:
     options = tf.data.Options()
     options.threading.private_threadpool_size = THREADS
     options.threading.max_intra_op_parallelism = 1
-    options.autotune.enabled = False  # nothing to tune, and its thread can hold up the end for a minute
+    options.autotune.enabled = (
+      False  # nothing to tune, and its thread can hold up the end for a minute
+    )
     self._running = [dataset.with_options(options).as_numpy_iterator()]  # the only reference
     weakref.finalize(self, self._running.clear)  # when collected, at the latest at exit
 

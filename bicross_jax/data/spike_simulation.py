@@ -51,7 +51,7 @@ def light_of(frame: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarr
   """
   light = np.asarray(_light(frame))
   if size is not None and light.shape != tuple(size):
-    import cv2  # noqa: PLC0415 (heavy)
+    import cv2
 
     light = cv2.resize(light, (size[1], size[0]), interpolation=cv2.INTER_AREA)
   return light
@@ -69,7 +69,8 @@ def lights_of(pictures: Sequence, shape: tuple[int, int]) -> list[np.ndarray]:
       picture = image.read_rgb(path)
       if picture.shape[:2] != tuple(shape):
         raise errors.BadFileError(
-            path, f"is {picture.shape[0]}x{picture.shape[1]}", f"{shape[0]}x{shape[1]}")
+          path, f"is {picture.shape[0]}x{picture.shape[1]}", f"{shape[0]}x{shape[1]}"
+        )
       lights[path] = light_of(picture)
   return [lights[path] for path in pictures]
 
@@ -139,8 +140,9 @@ def write_window(output, lights: list[np.ndarray], plan: Plan, name: str) -> Non
     plan: what is simulated.
     name: of the frame, for its random draws.
   """
-  packed = streams.window(_key(plan.seed, name), np.stack(lights), plan.steps, plan.timing,
-                          plan.sensor)
+  packed = streams.window(
+    _key(plan.seed, name), np.stack(lights), plan.steps, plan.timing, plan.sensor
+  )
   spikes.write_npy(output, spikes.unpack_time(packed))
 
 
@@ -157,8 +159,10 @@ def is_finished(path, shape: tuple[int, int, int], overwrite: bool = False) -> b
   else:
     same = path.exists() and _is_npy(path, shape)
   if path.exists() and not same and not overwrite:
-    raise errors.UserError(f"{path} is there and is not the expected stream {shape}; "
-                           "remove it or allow overwriting (--overwrite)")
+    raise errors.UserError(
+      f"{path} is there and is not the expected stream {shape}; "
+      "remove it or allow overwriting (--overwrite)"
+    )
   return same
 
 

@@ -31,7 +31,8 @@ def each(function: Callable[[Any], Any], items: Sequence, workers: int = 1) -> I
     yield from map(function, items)
     return
   pool = concurrent.futures.ProcessPoolExecutor(
-      min(workers, len(items)), multiprocessing.get_context("spawn"), _begin)
+    min(workers, len(items)), multiprocessing.get_context("spawn"), _begin
+  )
   try:
     for result in pool.map(functools.partial(_told, function), items):
       if isinstance(result, _Refused):
@@ -39,7 +40,7 @@ def each(function: Callable[[Any], Any], items: Sequence, workers: int = 1) -> I
       yield result
   except concurrent.futures.process.BrokenProcessPool as error:
     raise errors.UserError(
-        f"one of {workers} processes was killed (for want of memory?); try fewer --workers"
+      f"one of {workers} processes was killed (for want of memory?); try fewer --workers"
     ) from error
   finally:
     pool.shutdown(wait=True, cancel_futures=True)

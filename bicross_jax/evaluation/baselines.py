@@ -29,11 +29,11 @@ class Baselines(NamedTuple):
 
 
 def fit(
-    depths: Iterable[np.ndarray],
-    protocol: protocols.Protocol,
-    *,
-    budget: int = 256 << 20,
-    seed: int = 0,
+  depths: Iterable[np.ndarray],
+  protocol: protocols.Protocol,
+  *,
+  budget: int = 256 << 20,
+  seed: int = 0,
 ) -> Baselines:
   """Both baselines from one pass over training depth maps, in bounded memory.
 
@@ -86,7 +86,8 @@ def _known_median(x, known):
   ordered = np.sort(np.where(known, x, np.inf), axis=0)
   n = known.sum(0)
   low, high = (
-      np.take_along_axis(ordered, np.maximum(k, 0)[None], 0)[0] for k in ((n - 1) // 2, n // 2))
+    np.take_along_axis(ordered, np.maximum(k, 0)[None], 0)[0] for k in ((n - 1) // 2, n // 2)
+  )
   with np.errstate(invalid="ignore"):  # inf - inf where nothing is known, or all are
     return np.where(n > 0, low + 0.5 * (high - low), np.nan)
 

@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 
 def mean(
-    scores: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+  scores: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
 ) -> Interval:
   """Interval of the mean score.
 
@@ -42,13 +42,13 @@ def mean(
 
 
 def difference(
-    a: np.ndarray,
-    b: np.ndarray,
-    *,
-    paired: bool = True,
-    level: float = 0.95,
-    samples: int = 2000,
-    seed: int = 0,
+  a: np.ndarray,
+  b: np.ndarray,
+  *,
+  paired: bool = True,
+  level: float = 0.95,
+  samples: int = 2000,
+  seed: int = 0,
 ) -> Interval:
   """Interval of mean(a) - mean(b).
 

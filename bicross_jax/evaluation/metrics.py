@@ -24,7 +24,8 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
   """
   if not prediction.shape == truth.shape == valid.shape:
     raise ValueError(
-        f"prediction {prediction.shape}, truth {truth.shape}, valid {valid.shape} differ")
+      f"prediction {prediction.shape}, truth {truth.shape}, valid {valid.shape} differ"
+    )
   d, g = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
   if not d.size:
     return dict.fromkeys((*METRICS, "sig"), float("nan"))
@@ -33,12 +34,12 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
   shifted = np.log(d + 0.1) - np.log(g + 0.1)
   spread = shifted.var(ddof=1) if d.size > 1 else 0.0
   return {
-      "abs_rel": float(np.mean(np.abs(difference) / g)),
-      "sq_rel": float(np.mean(difference**2 / g)),
-      "rmse": float(np.sqrt(np.mean(difference**2))),
-      "rmse_log": float(np.sqrt(np.mean(logs**2))),
-      "d1": float(np.mean(ratio < 1.25)),
-      "d2": float(np.mean(ratio < 1.25**2)),
-      "d3": float(np.mean(ratio < 1.25**3)),
-      "sig": float(np.sqrt(spread + 0.15 * shifted.mean() ** 2)),
+    "abs_rel": float(np.mean(np.abs(difference) / g)),
+    "sq_rel": float(np.mean(difference**2 / g)),
+    "rmse": float(np.sqrt(np.mean(difference**2))),
+    "rmse_log": float(np.sqrt(np.mean(logs**2))),
+    "d1": float(np.mean(ratio < 1.25)),
+    "d2": float(np.mean(ratio < 1.25**2)),
+    "d3": float(np.mean(ratio < 1.25**3)),
+    "sig": float(np.sqrt(spread + 0.15 * shifted.mean() ** 2)),
   }

@@ -51,7 +51,7 @@ def valid_pixels(truth: np.ndarray, protocol: Protocol) -> np.ndarray:
 
 
 def paste(
-    prediction: np.ndarray, shape: tuple[int, int], view: tuple[int, int, int, int]
+  prediction: np.ndarray, shape: tuple[int, int], view: tuple[int, int, int, int]
 ) -> np.ndarray:
   """The prediction at its place in a whole frame, 0 elsewhere: float32[H, W].
 
@@ -79,10 +79,7 @@ def paste(
 
 
 def predicted_frame(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    view: tuple[int, int, int, int],
-    protocol: Protocol,
+  prediction: np.ndarray, truth: np.ndarray, view: tuple[int, int, int, int], protocol: Protocol
 ) -> tuple[np.ndarray, np.ndarray, float]:
   """The prediction as it is compared with the truth.
 
@@ -113,10 +110,7 @@ def predicted_frame(
 
 
 def measure(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    view: tuple[int, int, int, int],
-    protocol: Protocol,
+  prediction: np.ndarray, truth: np.ndarray, view: tuple[int, int, int, int], protocol: Protocol
 ) -> dict[str, float]:
   """Metrics of one image, with the numbers of pixels that counted and that were NaN among them.
 

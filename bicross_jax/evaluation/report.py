@@ -8,20 +8,25 @@ import pathlib
 import numpy as np
 
 from bicross_jax.data.formats import files
-from bicross_jax.evaluation import metrics
-from bicross_jax.evaluation import run
+from bicross_jax.evaluation import metrics, run
 
 TITLES = {
-    "abs_rel": "AbsRel", "sq_rel": "SqRel", "rmse": "RMSE", "rmse_log": "RMSElog",
-    "d1": "d1", "d2": "d2", "d3": "d3", "sig": "sig",
+  "abs_rel": "AbsRel",
+  "sq_rel": "SqRel",
+  "rmse": "RMSE",
+  "rmse_log": "RMSElog",
+  "d1": "d1",
+  "d2": "d2",
+  "d3": "d3",
+  "sig": "sig",
 }
 
 
 def table(
-    results: Mapping[str, Mapping[str, object]],
-    columns: Sequence[str] = metrics.METRICS,
-    *,
-    markdown: bool = False,
+  results: Mapping[str, Mapping[str, object]],
+  columns: Sequence[str] = metrics.METRICS,
+  *,
+  markdown: bool = False,
 ) -> str:
   """A table with one line a method.
 

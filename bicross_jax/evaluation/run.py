@@ -32,9 +32,7 @@ class Report(NamedTuple):
 
 
 def evaluate(
-    predict: Predict,
-    batches: Iterable[tuple[Batch, list[Truth]]],
-    protocol: protocols.Protocol,
+  predict: Predict, batches: Iterable[tuple[Batch, list[Truth]]], protocol: protocols.Protocol
 ) -> Report:
   """Metrics of every image, averaged image by image (BiCross section 4).
 
@@ -74,15 +72,15 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
   counted = [row for row in rows if row["pixels"]]
   if not counted:
     raise errors.UserError(
-        f"nothing to compare: none of {len(rows)} images has a pixel of known depth in range"
-        " and crop")
+      f"nothing to compare: none of {len(rows)} images has a pixel of known depth in range and crop"
+    )
   summary = {
-      name: float(np.mean([row[name] for row in counted])) for name in (*metrics.METRICS, "sig")
+    name: float(np.mean([row[name] for row in counted])) for name in (*metrics.METRICS, "sig")
   }
   return summary | {
-      "images": len(counted),
-      "images_without_truth": len(rows) - len(counted),
-      "nan_pixels": sum(row["nan_pixels"] for row in counted),
+    "images": len(counted),
+    "images_without_truth": len(rows) - len(counted),
+    "nan_pixels": sum(row["nan_pixels"] for row in counted),
   }
 
 
@@ -90,9 +88,10 @@ def _measure_batch(depth, mask, truths, protocol):
   depth = np.asarray(depth, np.float32)
   if depth.ndim != 3 or mask.shape != depth.shape[:1] or mask.sum() != len(truths):
     raise ValueError(
-        f"predicted depth {depth.shape}, mask {mask.shape} with {mask.sum()} real rows,"
-        f" {len(truths)} truths")
+      f"predicted depth {depth.shape}, mask {mask.shape} with {mask.sum()} real rows,"
+      f" {len(truths)} truths"
+    )
   return [
-      {"key": truth["key"]} | protocols.measure(row, truth["depth"], truth["crop"], protocol)
-      for row, truth in zip(depth[mask], truths, strict=True)
+    {"key": truth["key"]} | protocols.measure(row, truth["depth"], truth["crop"], protocol)
+    for row, truth in zip(depth[mask], truths, strict=True)
   ]

@@ -81,14 +81,14 @@ class Judgement(NamedTuple):
 
 
 def pixels(
-    prediction: np.ndarray,
-    uncertainty: Mapping[str, np.ndarray],
-    truth: np.ndarray,
-    view: tuple[int, int, int, int],
-    protocol: protocols.Protocol,
-    *,
-    most: int | None = None,
-    seed: int = 0,
+  prediction: np.ndarray,
+  uncertainty: Mapping[str, np.ndarray],
+  truth: np.ndarray,
+  view: tuple[int, int, int, int],
+  protocol: protocols.Protocol,
+  *,
+  most: int | None = None,
+  seed: int = 0,
 ) -> Pixels:
   """The pixels of one image that its protocol compares and that the network saw.
 
@@ -115,8 +115,7 @@ def pixels(
   g = truth.ravel()[valid]
   error = np.minimum(np.abs(frame.ravel()[valid] - g) / g, 1)
   found = {
-      name: protocols.paste(u, truth.shape, view).ravel()[valid]
-      for name, u in uncertainty.items()
+    name: protocols.paste(u, truth.shape, view).ravel()[valid] for name, u in uncertainty.items()
   }
   if missing.ravel()[valid].any():
     raise errors.UserError("the network's depth is not a number in some pixels")
@@ -134,11 +133,13 @@ def pool(images: list[Pixels]) -> Pixels:
   """
   if not sum(len(image.error) for image in images):
     raise errors.UserError(
-        f"nothing to compare: none of {len(images)} images has a pixel of known depth")
+      f"nothing to compare: none of {len(images)} images has a pixel of known depth"
+    )
   names = images[0].uncertainty
   return Pixels(
-      np.concatenate([image.error for image in images]),
-      {name: np.concatenate([image.uncertainty[name] for image in images]) for name in names})
+    np.concatenate([image.error for image in images]),
+    {name: np.concatenate([image.uncertainty[name] for image in images]) for name in names},
+  )
 
 
 def factors(images: list[Pixels]) -> dict[str, float]:
@@ -153,7 +154,7 @@ def factors(images: list[Pixels]) -> dict[str, float]:
 
 
 def judge(
-    images: list[Pixels], factor: Mapping[str, float], bins: int = 10
+  images: list[Pixels], factor: Mapping[str, float], bins: int = 10
 ) -> dict[str, Judgement]:
   """Judges every measure on one set of images.
 
@@ -172,12 +173,13 @@ def judge(
   for name, u in together.uncertainty.items():
     surest = np.argsort(u, kind="stable")[:half]
     out[name] = Judgement(
-        sparsification(together.error, u),
-        reliability(together.error, u, min(bins, len(u))),
-        np.array([sparsification(i.error, i.uncertainty[name]).ause for i in judged]),
-        float(together.error[surest].mean(dtype=np.float64)),
-        reliability(together.error, factor[name] * u, min(bins, len(u))).ece,
-        factor[name])
+      sparsification(together.error, u),
+      reliability(together.error, u, min(bins, len(u))),
+      np.array([sparsification(i.error, i.uncertainty[name]).ause for i in judged]),
+      float(together.error[surest].mean(dtype=np.float64)),
+      reliability(together.error, factor[name] * u, min(bins, len(u))).ece,
+      factor[name],
+    )
   return out
 
 
@@ -199,8 +201,8 @@ def sparsification(error: np.ndarray, uncertainty: np.ndarray) -> Sparsification
   scale = error.mean()
   area = lambda curve: float(np.trapezoid((curve - by_error) / scale, FRACTIONS))
   return Sparsification(
-      FRACTIONS, by_uncertainty, by_error, area(by_uncertainty),
-      area(np.full(len(FRACTIONS), scale)))
+    FRACTIONS, by_uncertainty, by_error, area(by_uncertainty), area(np.full(len(FRACTIONS), scale))
+  )
 
 
 def reliability(error: np.ndarray, uncertainty: np.ndarray, bins: int = 10) -> Reliability:

@@ -14,7 +14,7 @@ from bicross_jax.losses import pooled
 
 
 def sig(
-    prediction: jax.Array, target: jax.Array, mask: jax.Array, *, axis_name: str | None = None
+  prediction: jax.Array, target: jax.Array, mask: jax.Array, *, axis_name: str | None = None
 ) -> jax.Array:
   """Scale-invariant logarithmic loss (Eigen et al. 2014, as BiCross weighs it).
 
@@ -35,7 +35,7 @@ def sig(
 
 
 def mse(
-    prediction: jax.Array, target: jax.Array, mask: jax.Array, *, axis_name: str | None = None
+  prediction: jax.Array, target: jax.Array, mask: jax.Array, *, axis_name: str | None = None
 ) -> jax.Array:
   """Mean of (d - gt)^2 over the valid pixels of the global batch, in square metres."""
   pooled.same_shape(prediction=prediction, target=target, mask=mask)
@@ -44,13 +44,13 @@ def mse(
 
 
 def ssi(
-    prediction: jax.Array,
-    target: jax.Array,
-    mask: jax.Array,
-    *,
-    axis_name: str | None = None,
-    scales: int = 4,
-    weight: float = 0.5,
+  prediction: jax.Array,
+  target: jax.Array,
+  mask: jax.Array,
+  *,
+  axis_name: str | None = None,
+  scales: int = 4,
+  weight: float = 0.5,
 ) -> jax.Array:
   """Scale- and shift-invariant loss (Ranftl et al. 2020, MiDaS).
 

@@ -8,11 +8,11 @@ from bicross_jax.losses import pooled
 
 
 def feature_mse(
-    student: jax.Array,
-    teacher: jax.Array,
-    weights: jax.Array | None = None,
-    *,
-    axis_name: str | None = None,
+  student: jax.Array,
+  teacher: jax.Array,
+  weights: jax.Array | None = None,
+  *,
+  axis_name: str | None = None,
 ) -> jax.Array:
   """Mean squared difference of two feature maps over the global batch.
 
@@ -39,12 +39,12 @@ def feature_mse(
 
 
 def cfkd_filter(
-    u_rgb: jax.Array,
-    u_spike: jax.Array,
-    valid: jax.Array,
-    shape: tuple[int, int],
-    *,
-    axis_name: str | None = None,
+  u_rgb: jax.Array,
+  u_spike: jax.Array,
+  valid: jax.Array,
+  shape: tuple[int, int],
+  *,
+  axis_name: str | None = None,
 ) -> jax.Array:
   """Where the teacher is sure and the student is not (BiCross, "CFKD uncertainty filter").
 

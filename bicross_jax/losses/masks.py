@@ -6,9 +6,9 @@ import numpy as np
 
 # Fractions of the frame: top, bottom (of its height), left, right (of its width).
 CROPS = {
-    "none": (0.0, 1.0, 0.0, 1.0),
-    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
-    "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+  "none": (0.0, 1.0, 0.0, 1.0),
+  "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+  "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
 }
 
 
@@ -38,12 +38,12 @@ def crop_mask(crop: str, height: int, width: int) -> np.ndarray:
 
 
 def valid(
-    depth: jax.Array,
-    *,
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
-    crop: str = "garg",
-    rows: jax.Array | None = None,
+  depth: jax.Array,
+  *,
+  min_depth: float = 1e-3,
+  max_depth: float = 80.0,
+  crop: str = "garg",
+  rows: jax.Array | None = None,
 ) -> jax.Array:
   """Pixels that a supervised loss counts: min < depth < max, inside the crop (bicross.md 3).
 

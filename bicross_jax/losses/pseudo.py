@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from bicross_jax.losses import pooled
 
 
-def trusted(
-    uncertainty: jax.Array, valid: jax.Array, *, axis_name: str | None = None
-) -> jax.Array:
+def trusted(uncertainty: jax.Array, valid: jax.Array, *, axis_name: str | None = None) -> jax.Array:
   """The valid pixels whose uncertainty lies below its median over the global batch.
 
   Args:
@@ -38,7 +36,7 @@ def spread(depths: jax.Array) -> jax.Array:
 
 
 def view_spread(
-    look: Callable[[jax.Array], jax.Array], spike: jax.Array, shaken: jax.Array, depth: jax.Array
+  look: Callable[[jax.Array], jax.Array], spike: jax.Array, shaken: jax.Array, depth: jax.Array
 ) -> jax.Array:
   """`spread` of a network over a stream, its mirror image and an augmented version of it.
 

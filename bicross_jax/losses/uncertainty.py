@@ -18,13 +18,13 @@ FLOOR = 1e-3  # metres; keeps the l1log loss of a confident and wrong pixel fini
 
 
 def l1(
-    uncertainty: jax.Array,
-    prediction: jax.Array,
-    target: jax.Array,
-    mask: jax.Array,
-    *,
-    detach: bool = True,
-    axis_name: str | None = None,
+  uncertainty: jax.Array,
+  prediction: jax.Array,
+  target: jax.Array,
+  mask: jax.Array,
+  *,
+  detach: bool = True,
+  axis_name: str | None = None,
 ) -> jax.Array:
   """Mean of |u - r|, with the relative error r = clip(|d - gt| / gt, 0, 1)."""
   uncertainty, error, target = _parts(uncertainty, prediction, target, mask, detach)
@@ -33,13 +33,13 @@ def l1(
 
 
 def l2(
-    uncertainty: jax.Array,
-    prediction: jax.Array,
-    target: jax.Array,
-    mask: jax.Array,
-    *,
-    detach: bool = True,
-    axis_name: str | None = None,
+  uncertainty: jax.Array,
+  prediction: jax.Array,
+  target: jax.Array,
+  mask: jax.Array,
+  *,
+  detach: bool = True,
+  axis_name: str | None = None,
 ) -> jax.Array:
   """Mean of (u - r)^2, with the relative error r = clip(|d - gt| / gt, 0, 1)."""
   uncertainty, error, target = _parts(uncertainty, prediction, target, mask, detach)
@@ -48,14 +48,14 @@ def l2(
 
 
 def l1log(
-    uncertainty: jax.Array,
-    prediction: jax.Array,
-    target: jax.Array,
-    mask: jax.Array,
-    *,
-    detach: bool = True,
-    softplus: bool = True,
-    axis_name: str | None = None,
+  uncertainty: jax.Array,
+  prediction: jax.Array,
+  target: jax.Array,
+  mask: jax.Array,
+  *,
+  detach: bool = True,
+  softplus: bool = True,
+  axis_name: str | None = None,
 ) -> jax.Array:
   """Mean of |d - gt| / u + log u: the likelihood of a Laplace distribution of width u (metres).
 

@@ -48,24 +48,50 @@ class Variant(NamedTuple):
 
 VARIANTS = {
   "hybrid": Variant(
-    dim=768, depth=12, heads=12, taps=(8, 11), grid=(24, 24), widths=(256, 512, 768, 768),
-    stem=64, stages=(256, 512, 1024), depths=(3, 4, 9),
+    dim=768,
+    depth=12,
+    heads=12,
+    taps=(8, 11),
+    grid=(24, 24),
+    widths=(256, 512, 768, 768),
+    stem=64,
+    stages=(256, 512, 1024),
+    depths=(3, 4, 9),
   ),
   "base": Variant(
     dim=768, depth=12, heads=12, taps=(2, 5, 8, 11), grid=(24, 24), widths=(96, 192, 384, 768)
   ),
   "large": Variant(
-    dim=1024, depth=24, heads=16, taps=(5, 11, 17, 23), grid=(24, 24),
-    widths=(256, 512, 1024, 1024),
+    dim=1024, depth=24, heads=16, taps=(5, 11, 17, 23), grid=(24, 24), widths=(256, 512, 1024, 1024)
   ),
   "small": Variant(
-    dim=384, depth=8, heads=6, taps=(5, 7), grid=(12, 20), widths=(128, 256, 384, 384),
-    features=64, head=(32, 32), stem=32, stages=(128, 256, 512), depths=(2, 2, 3), groups=16,
+    dim=384,
+    depth=8,
+    heads=6,
+    taps=(5, 7),
+    grid=(12, 20),
+    widths=(128, 256, 384, 384),
+    features=64,
+    head=(32, 32),
+    stem=32,
+    stages=(128, 256, 512),
+    depths=(2, 2, 3),
+    groups=16,
   ),
   "tiny": Variant(
-    dim=128, depth=4, heads=4, taps=(1, 3), grid=(6, 10), widths=(64, 128, 128, 128),
-    features=32, head=(16, 16), late=True,
-    stem=16, stages=(64, 128, 256), depths=(1, 1, 2), groups=8,
+    dim=128,
+    depth=4,
+    heads=4,
+    taps=(1, 3),
+    grid=(6, 10),
+    widths=(64, 128, 128, 128),
+    features=32,
+    head=(16, 16),
+    late=True,
+    stem=16,
+    stages=(64, 128, 256),
+    depths=(1, 1, 2),
+    groups=8,
   ),
 }
 ACTIVATIONS = ("linear", "softplus")
@@ -123,7 +149,9 @@ class DPT(nn.Module):
 
   def __post_init__(self):
     for option, choices in (
-      ("backbone", tuple(VARIANTS)), ("activation", ACTIVATIONS), ("dtype", DTYPES)
+      ("backbone", tuple(VARIANTS)),
+      ("activation", ACTIVATIONS),
+      ("dtype", DTYPES),
     ):
       if getattr(self, option) not in choices:
         raise errors.UserError(

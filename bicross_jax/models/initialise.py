@@ -9,8 +9,8 @@ import functools
 import math
 from typing import Any
 
-import flax.linen as nn
 from flax import traverse_util
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 

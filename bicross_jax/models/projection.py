@@ -50,8 +50,13 @@ class ProjectionHead(nn.Module):
     x = x.astype(jnp.float32).mean((1, 2))
     x = nn.Dense(self.hidden, dtype=dtype, name="linear1")(x)
     norm = nn.BatchNorm(
-      use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name,
-      use_fast_variance=False, dtype=jnp.float32, name="norm",
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=1e-5,
+      axis_name=self.axis_name,
+      use_fast_variance=False,
+      dtype=jnp.float32,
+      name="norm",
     )
     x = nn.relu(norm(x.astype(jnp.float32)))
     return nn.Dense(self.features, dtype=dtype, name="linear2")(x).astype(jnp.float32)

@@ -48,8 +48,13 @@ class DoubleConv(nn.Module):
     for i, width in enumerate((self.inner, self.features), 1):
       x = layers.Conv(width, 3, bias=False, dtype=self.dtype, name=f"conv{i}")(x)
       norm = nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name,
-        use_fast_variance=False, dtype=jnp.float32, name=f"norm{i}",
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        axis_name=self.axis_name,
+        use_fast_variance=False,
+        dtype=jnp.float32,
+        name=f"norm{i}",
       )
       x = nn.relu(norm(x.astype(jnp.float32))).astype(self.dtype)
     return x
@@ -114,7 +119,12 @@ class SpikeUNet(nn.Module):
     """
     dtype = jnp.dtype(self.dtype)
     multiple = 1 if self.kind == "senet" else 2 ** (len(self.widths) - 1)
-    if x.ndim != 4 or x.shape[-1] != self.in_channels or x.shape[1] % multiple or x.shape[2] % multiple:
+    if (
+      x.ndim != 4
+      or x.shape[-1] != self.in_channels
+      or x.shape[1] % multiple
+      or x.shape[2] % multiple
+    ):
       raise ValueError(
         f"expected [B, H, W, {self.in_channels}], H and W multiples of {multiple}, got {x.shape}"
       )

@@ -82,7 +82,8 @@ def graft(
   """
   flat, other = (traverse_util.flatten_dict(tree, sep="/") for tree in (fresh, source))
   kept = {
-    path for path, leaf in flat.items()
+    path
+    for path, leaf in flat.items()
     if re.fullmatch(keep, path) or path not in other or np.shape(other[path]) != leaf.shape
   }
   if len(kept) == len(flat):
@@ -120,7 +121,8 @@ def adopt(fresh: Variables, source: Variables) -> tuple[dict[str, Any], list[str
   if wrong or not other:
     more = f" and {len(wrong) - 6} more" if wrong[6:] else ""
     raise errors.UserError(
-        f"these weights do not fit the network: {', '.join(wrong[:6]) or 'they are none'}{more}")
+      f"these weights do not fit the network: {', '.join(wrong[:6]) or 'they are none'}{more}"
+    )
   adopted = {path: other.get(path, leaf) for path, leaf in flat.items()}
   absent = sorted({module(path) for path in flat} - there)
   return traverse_util.unflatten_dict(adopted, sep="/"), absent

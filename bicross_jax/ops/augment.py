@@ -8,12 +8,12 @@ _PLANES = 8  # probabilities of single bits are multiples of 2**-8
 
 
 def strong(
-    key: jax.Array,
-    packed: jax.Array,
-    *,
-    groups: int = 8,
-    drop: float = 0.1,
-    area: tuple[float, float] = (0.01, 0.05),
+  key: jax.Array,
+  packed: jax.Array,
+  *,
+  groups: int = 8,
+  drop: float = 0.1,
+  area: tuple[float, float] = (0.01, 0.05),
 ) -> jax.Array:
   """Shuffles steps within groups, drops spikes, erases one rectangle of each stream.
 

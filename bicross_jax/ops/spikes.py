@@ -82,7 +82,7 @@ def window_count(packed, start: int, length: int):
   if start < 0 or length < 1 or start + length > steps:
     raise ValueError(f"steps {start} to {start + length - 1} are not inside a stream of {steps}")
   inside = np.zeros(steps, np.uint8)
-  inside[start:start + length] = 1
+  inside[start : start + length] = 1
   mask = np.packbits(inside, bitorder="little").reshape((1,) * (packed.ndim - 1) + (-1,))
   return _popcount(packed & mask).astype(np.float32).sum(axis=-1)
 

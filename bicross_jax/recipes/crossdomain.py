@@ -3,16 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from bicross_jax import errors
-from bicross_jax import models
+from bicross_jax import errors, models
 from bicross_jax.losses import depth as depth_losses
-from bicross_jax.losses import masks
-from bicross_jax.losses import pooled
-from bicross_jax.losses import pseudo
-from bicross_jax.ops import augment
-from bicross_jax.ops import gradient
-from bicross_jax.ops import rates
-from bicross_jax.ops import resize
+from bicross_jax.losses import masks, pooled, pseudo
+from bicross_jax.ops import augment, gradient, rates, resize
 from bicross_jax.recipes import depth
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
@@ -49,8 +43,12 @@ def create(config) -> train_state.Recipe:
   heads; `teacher` is the moving average of the student.
   """
   a = config.adapt
-  for name, choices in (("method", METHODS), ("filter", FILTERS), ("heads", tuple(HEADS)),
-                        ("publish", PUBLISHED)):
+  for name, choices in (
+    ("method", METHODS),
+    ("filter", FILTERS),
+    ("heads", tuple(HEADS)),
+    ("publish", PUBLISHED),
+  ):
     if a[name] not in choices:
       raise errors.UserError(f"adapt.{name}={a[name]!r}: choose from {', '.join(choices)}")
   if a.filter == "head" and not config.model.uncertainty:
@@ -69,42 +67,54 @@ def create(config) -> train_state.Recipe:
       raise errors.UserError("crossdomain starts from a spike network; none was given")
     student = initial.init_from["params"]
     features = jax.eval_shape(
-        module.apply, initial.init_from, jnp.zeros((2, *size, depth.channels(config)))).features
+      module.apply, initial.init_from, jnp.zeros((2, *size, depth.channels(config)))
+    ).features
     heads = {
-        name: models.init(head, jax.random.fold_in(key, i), features["layer_4"].shape)
-        for i, name in enumerate(names)
+      name: models.init(head, jax.random.fold_in(key, i), features["layer_4"].shape)
+      for i, name in enumerate(names)
     }
     params = {"student": student, **{name: v["params"] for name, v in heads.items()}}
     stats = {"heads": {name: v["batch_stats"] for name, v in heads.items()}}
     if matches:
       stats["rates"] = {name: rates.none_yet(size)._asdict() for name in ("source", "target")}
     return train_state.TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, batch_stats=stats,
-        opt_state=transform.init(params),
-        teacher={"params": student} if teaches else {})
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=stats,
+      opt_state=transform.init(params),
+      teacher={"params": student} if teaches else {},
+    )
 
   def measured(state, streams):
     """The running moments of both domains, by name."""
     return {
-        name: rates.running(
-            rates.Moments(**state.batch_stats["rates"][name]),
-            rates.moments(resize.nearest(spike, size), axis_name=AXIS), state.step)
-        for name, spike in streams.items()}
+      name: rates.running(
+        rates.Moments(**state.batch_stats["rates"][name]),
+        rates.moments(resize.nearest(spike, size), axis_name=AXIS),
+        state.step,
+      )
+      for name, spike in streams.items()
+    }
 
   def train_step(state, batch, key):
-    keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))}
+    keys = {
+      name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))
+    }
     source = depth.maybe_flip(config, keys["source"], batch["source"])
     target = depth.maybe_flip(config, keys["target"], batch["target"])
     student_view = target["spike"]
     if a.augment or a.filter == "variance":
       strong = augment.strong(keys["strong"], target["spike"])
       student_view = strong if a.augment else student_view
-    seen_by_student = jnp.concatenate([
-        depth.network_input(config, source), depth.network_input(config, {"spike": student_view})])
+    seen_by_student = jnp.concatenate(
+      [depth.network_input(config, source), depth.network_input(config, {"spike": student_view})]
+    )
     rows = len(source["spike"])
     adapting = state.step >= a.warmup
     label_weight = jnp.where(adapting, float(aligns), WARMUP_WEIGHT)
-    found = measured(state, {"source": source["spike"], "target": target["spike"]}) if matches else {}
+    found = (
+      measured(state, {"source": source["spike"], "target": target["spike"]}) if matches else {}
+    )
 
     def look(spike):
       """(depth, uncertainty) that the teacher says of target streams."""
@@ -118,22 +128,32 @@ def create(config) -> train_state.Recipe:
     if teaches:
       taught, doubt = look(target["spike"])
       valid = masks.valid(
-          taught, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth,
-          crop=config.loss.crop)
+        taught,
+        min_depth=config.eval.min_depth,
+        max_depth=config.eval.max_depth,
+        crop=config.loss.crop,
+      )
       if a.filter == "variance":
         doubt = pseudo.view_spread(lambda x: look(x)[0], target["spike"], strong, taught)
 
     def loss_fn(params):
       out = module.apply({"params": params["student"]}, seen_by_student, train=True)
       labelled, unlabelled = (
-          jax.tree.map(lambda x, part=part: x[part], out)
-          for part in (slice(None, rows), slice(rows, None)))
+        jax.tree.map(lambda x, part=part: x[part], out)
+        for part in (slice(None, rows), slice(rows, None))
+      )
       supervised, parts = depth.supervised_loss(config, labelled, source["depth"], AXIS)
       total, stats = label_weight * supervised, state.batch_stats["heads"]
       if aligns:
         parts["sca_loss"], parts["domain_accuracy"], stats = align(
-            head, params, stats, labelled.features["layer_4"],
-            unlabelled.features["layer_4"], a.reverse, axis_name=AXIS)
+          head,
+          params,
+          stats,
+          labelled.features["layer_4"],
+          unlabelled.features["layer_4"],
+          a.reverse,
+          axis_name=AXIS,
+        )
         total += adapting * a.sca * parts["sca_loss"]
       if teaches:
         learnt = jnp.maximum(unlabelled.depth, depth.MIN_DEPTH)
@@ -153,7 +173,8 @@ def create(config) -> train_state.Recipe:
     state, metrics = depth.descend(transform, loss_fn, state)
     if teaches:
       state = state.replace(
-          teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha))
+        teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha)
+      )
     return state, metrics
 
   published = a.publish if teaches else "student"
@@ -163,18 +184,18 @@ def create(config) -> train_state.Recipe:
     return {"params": params, "batch_stats": {}}
 
   return train_state.Recipe(
-      init=init,
-      train_step=train_step,
-      predict=depth.predictor(config, module),
-      variables=variables,
-      on_validation=depth.on_validation(config),
-      metric=("abs_rel", "min" if config.oracle else "last"),
-      batch_spec=lambda: {
-          "source": depth.field_spec(config, ("spike", "depth")),
-          "target": depth.field_spec(config, ("spike",), "target"),
-      },
-      module=module,
-      publishes=published,
+    init=init,
+    train_step=train_step,
+    predict=depth.predictor(config, module),
+    variables=variables,
+    on_validation=depth.on_validation(config),
+    metric=("abs_rel", "min" if config.oracle else "last"),
+    batch_spec=lambda: {
+      "source": depth.field_spec(config, ("spike", "depth")),
+      "target": depth.field_spec(config, ("spike",), "target"),
+    },
+    module=module,
+    publishes=published,
   )
 
 
@@ -187,6 +208,7 @@ def mirrored_mean(output):
   Returns:
     (depth, the geometric mean; uncertainty, None where there is none), float32[B, h, w] each.
   """
+
   def mean(x):
     plain, mirrored = jnp.split(x, 2)
     return (plain + mirrored[:, :, ::-1]) / 2
@@ -212,8 +234,11 @@ def align(head, params, batch_stats, source, target, beta: float, *, axis_name: 
 
   def look(name, x):
     logits, updates = head.apply(
-        {"params": params[name], "batch_stats": batch_stats[name]},
-        gradient.reverse(x, beta), train=True, mutable=["batch_stats"])
+      {"params": params[name], "batch_stats": batch_stats[name]},
+      gradient.reverse(x, beta),
+      train=True,
+      mutable=["batch_stats"],
+    )
     return jax.nn.log_softmax(logits), updates["batch_stats"]
 
   if len(batch_stats) == 1:

@@ -3,11 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from bicross_jax import errors
-from bicross_jax import models
-from bicross_jax.losses import contrastive
-from bicross_jax.losses import distill
-from bicross_jax.losses import masks
+from bicross_jax import errors, models
+from bicross_jax.losses import contrastive, distill, masks
 from bicross_jax.models import transfer
 from bicross_jax.ops import resize
 from bicross_jax.recipes import depth
@@ -30,7 +27,8 @@ def create(config) -> train_state.Recipe:
   """
   if config.student_init not in STUDENT_INITS:
     raise errors.UserError(
-        f"student_init={config.student_init!r}: choose from {', '.join(STUDENT_INITS)}")
+      f"student_init={config.student_init!r}: choose from {', '.join(STUDENT_INITS)}"
+    )
   if config.model.uncertainty is False and config.distill.uncertainty_filter:
     raise errors.UserError("distill.uncertainty_filter needs model.uncertainty")
   student, teacher = depth.network(config), depth.network(config.parent)
@@ -43,55 +41,62 @@ def create(config) -> train_state.Recipe:
       raise errors.UserError("crossmodality starts from an RGB checkpoint; none was given")
     rgb = initial.teacher
     params = _student(config, depth.initialise(config, student, key), rgb)["params"]
-    features = jax.eval_shape(
-        teacher.apply, rgb, jnp.zeros((2, *size, 3))).features["layer_4"]
-    heads = [
-        models.init(projection, jax.random.fold_in(key, i), features.shape) for i in (1, 2)]
+    features = jax.eval_shape(teacher.apply, rgb, jnp.zeros((2, *size, 3))).features["layer_4"]
+    heads = [models.init(projection, jax.random.fold_in(key, i), features.shape) for i in (1, 2)]
     params = {
-        "student": params,
-        "projection_rgb": heads[0]["params"],
-        "projection_spike": heads[1]["params"],
+      "student": params,
+      "projection_rgb": heads[0]["params"],
+      "projection_spike": heads[1]["params"],
     }
     return train_state.TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats={
-            "projection_rgb": heads[0]["batch_stats"],
-            "projection_spike": heads[1]["batch_stats"],
-        },
-        opt_state=transform.init(params),
-        frozen={"teacher": {"params": rgb["params"]}})
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats={
+        "projection_rgb": heads[0]["batch_stats"],
+        "projection_spike": heads[1]["batch_stats"],
+      },
+      opt_state=transform.init(params),
+      frozen={"teacher": {"params": rgb["params"]}},
+    )
 
   def project(params, batch_stats, name, features):
     out, updates = projection.apply(
-        {"params": params[name], "batch_stats": batch_stats[name]}, features, train=True,
-        mutable=["batch_stats"])
+      {"params": params[name], "batch_stats": batch_stats[name]},
+      features,
+      train=True,
+      mutable=["batch_stats"],
+    )
     return out, updates["batch_stats"]
 
   def train_step(state, batch, key):
     batch = depth.maybe_flip(config, key, batch)
-    looking = teacher.apply(
-        state.frozen["teacher"], depth.network_input(config.parent, batch))
+    looking = teacher.apply(state.frozen["teacher"], depth.network_input(config.parent, batch))
     valid = masks.valid(
-        batch["depth"], min_depth=config.eval.min_depth, max_depth=config.eval.max_depth,
-        crop=config.loss.crop)
+      batch["depth"],
+      min_depth=config.eval.min_depth,
+      max_depth=config.eval.max_depth,
+      crop=config.loss.crop,
+    )
 
     def loss_fn(params):
       seen = student.apply(
-          {"params": params["student"]}, depth.network_input(config, batch), train=True)
+        {"params": params["student"]}, depth.network_input(config, batch), train=True
+      )
       total, parts = depth.supervised_loss(config, seen, batch["depth"], AXIS)
       stats = {}
       a, stats["projection_rgb"] = project(
-          params, state.batch_stats, "projection_rgb", looking.features["layer_4"])
+        params, state.batch_stats, "projection_rgb", looking.features["layer_4"]
+      )
       b, stats["projection_spike"] = project(
-          params, state.batch_stats, "projection_spike", seen.features["layer_4"])
+        params, state.batch_stats, "projection_spike", seen.features["layer_4"]
+      )
       parts["coarse_loss"] = contrastive.contrastive(a, b, axis_name=AXIS)
       rgb, spike = looking.features["path_4"], seen.features["path_4"]
       weights = None
       if config.distill.uncertainty_filter:
         weights = distill.cfkd_filter(
-            looking.uncertainty, seen.uncertainty, _known(valid, size), rgb.shape[1:3],
-            axis_name=AXIS)
+          looking.uncertainty, seen.uncertainty, _known(valid, size), rgb.shape[1:3], axis_name=AXIS
+        )
       parts["fine_loss"] = distill.feature_mse(spike, rgb, weights, axis_name=AXIS)
       total += config.distill.coarse * parts["coarse_loss"]
       total += config.distill.fine * parts["fine_loss"]
@@ -100,14 +105,14 @@ def create(config) -> train_state.Recipe:
     return depth.descend(transform, loss_fn, state)
 
   return train_state.Recipe(
-      init=init,
-      train_step=train_step,
-      predict=depth.predictor(config, student),
-      variables=lambda state: {"params": state.params["student"], "batch_stats": {}},
-      on_validation=depth.on_validation(config),
-      metric=("abs_rel", "min"),
-      batch_spec=lambda: depth.field_spec(config, ("rgb", "spike", "depth")),
-      module=student,
+    init=init,
+    train_step=train_step,
+    predict=depth.predictor(config, student),
+    variables=lambda state: {"params": state.params["student"], "batch_stats": {}},
+    on_validation=depth.on_validation(config),
+    metric=("abs_rel", "min"),
+    batch_spec=lambda: depth.field_spec(config, ("rgb", "spike", "depth")),
+    module=student,
   )
 
 
@@ -119,7 +124,8 @@ def _student(config, fresh, rgb):
     return transfer.graft(fresh, rgb)[0]
   stem_bins = config.model.stem_bins
   return transfer.graft(
-      fresh, transfer.inflate_stem(rgb, depth.channels(config), stem_bins), keep="")[0]
+    fresh, transfer.inflate_stem(rgb, depth.channels(config), stem_bins), keep=""
+  )[0]
 
 
 def _known(valid, size):

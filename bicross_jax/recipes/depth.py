@@ -11,8 +11,7 @@ from bicross_jax import models
 from bicross_jax.losses import depth as depth_losses
 from bicross_jax.losses import masks
 from bicross_jax.losses import uncertainty as uncertainty_losses
-from bicross_jax.ops import inputs
-from bicross_jax.ops import resize
+from bicross_jax.ops import inputs, resize
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
@@ -63,13 +62,15 @@ def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):
   Returns:
     (total, {"depth_loss": ..., "uncertainty_loss": ...}), scalars.
   """
+
   def fit(x):
     if x.shape == depth.shape:
       return x
     return resize.bicubic(x[..., None], depth.shape[1:])[..., 0]
 
   valid = masks.valid(
-      depth, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth, crop=config.loss.crop)
+    depth, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth, crop=config.loss.crop
+  )
   prediction = jnp.maximum(fit(output.depth), MIN_DEPTH)
   loss = depth_losses.LOSSES[config.loss.depth]
   total = loss(prediction, depth, valid, axis_name=axis_name)
@@ -77,8 +78,13 @@ def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):
   if output.uncertainty is not None:
     loss = uncertainty_losses.LOSSES[config.loss.uncertainty]
     parts["uncertainty_loss"] = loss(
-        fit(output.uncertainty), prediction, depth, valid, detach=config.loss.detach,
-        axis_name=axis_name)
+      fit(output.uncertainty),
+      prediction,
+      depth,
+      valid,
+      detach=config.loss.detach,
+      axis_name=axis_name,
+    )
     total = total + config.loss.uncertainty_weight * parts["uncertainty_loss"]
   return total, parts
 
@@ -88,14 +94,15 @@ def optimiser(config) -> optax.GradientTransformation:
   o = config.optim
   plateau = optim.Plateau(o.plateau_factor, o.plateau_patience) if o.plateau_factor < 1 else None
   return optim.adam(
-      [
-          (r"^(projection|domain_head)\w*/", o.extra_lr),
-          (r"(^|/)(backbone|reassemble\d)/", o.backbone_lr),
-          (r"", o.head_lr),
-      ],
-      schedule=optim.schedule(o.schedule, steps=config.train.steps, warmup=o.warmup),
-      plateau=plateau,
-      clip_norm=o.clip_norm)
+    [
+      (r"^(projection|domain_head)\w*/", o.extra_lr),
+      (r"(^|/)(backbone|reassemble\d)/", o.backbone_lr),
+      (r"", o.head_lr),
+    ],
+    schedule=optim.schedule(o.schedule, steps=config.train.steps, warmup=o.warmup),
+    plateau=plateau,
+    clip_norm=o.clip_norm,
+  )
 
 
 def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_state.Metrics]:
@@ -114,8 +121,11 @@ def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_st
   grads = jax.lax.pmean(grads, AXIS)
   updates, opt_state = transform.update(grads, state.opt_state, state.params)
   state = state.replace(
-      step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS))
+    step=state.step + 1,
+    params=optax.apply_updates(state.params, updates),
+    opt_state=opt_state,
+    batch_stats=jax.lax.pmean(stats, AXIS),
+  )
   values = {"loss": loss, **parts, "grad_norm": optax.tree.norm(grads)}
   return state, {name: (value, jnp.ones(())) for name, value in values.items()}
 
@@ -125,6 +135,7 @@ def predictor(config, module):
 
   Depth is in metres at the network's resolution, float32[B, h, w].
   """
+
   def predict(variables, batch):
     output = module.apply(variables, network_input(config, batch))
     out = {"depth": output.depth}
@@ -137,6 +148,7 @@ def predictor(config, module):
 
 def on_validation(config):
   """Feeds the plateau schedule, where there is one, with the validation loss (`sig`)."""
+
   def update(state, metrics):
     if config.optim.plateau_factor >= 1:
       return state
@@ -152,9 +164,9 @@ def field_spec(config, fields, section: str = "data") -> dict:
   """
   h, w = config[section].height, config[section].width
   known = {
-      "rgb": ((h, w, 3), jnp.uint8),
-      "spike": ((h, w, config.data.steps // 8), jnp.uint8),
-      "depth": ((h, w), jnp.float32),
+    "rgb": ((h, w, 3), jnp.uint8),
+    "spike": ((h, w, config.data.steps // 8), jnp.uint8),
+    "depth": ((h, w), jnp.float32),
   }
   return {name: jax.ShapeDtypeStruct(*known[name]) for name in fields}
 

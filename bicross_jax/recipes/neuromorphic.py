@@ -18,9 +18,13 @@ def create(config) -> train_state.Recipe:
   options = dict(config.model)
   bins = options.pop("stem_bins")
   front_end = models.create(
-      "spike_unet", **config.front_end, in_channels=bins or config.data.steps, axis_name=AXIS,
-      dtype=config.model.dtype)
-  network = models.create(
-      options.pop("name"), in_channels=front_end.out_channels, **options)
+    "spike_unet",
+    **config.front_end,
+    in_channels=bins or config.data.steps,
+    axis_name=AXIS,
+    dtype=config.model.dtype,
+  )
+  network = models.create(options.pop("name"), in_channels=front_end.out_channels, **options)
   return pretrain.supervised(
-      config, spike_unet.FrontedDPT(front_end, network), front_end.in_channels)
+    config, spike_unet.FrontedDPT(front_end, network), front_end.in_channels
+  )

@@ -49,9 +49,11 @@ def supervised(config, module, channels: int, change: Change | None = None) -> t
     if initial is not None and initial.init_from is not None:
       variables, _ = transfer.adopt(variables, initial.init_from)
     return train_state.TrainState(
-        step=jnp.zeros((), jnp.int32), params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=transform.init(variables["params"]))
+      step=jnp.zeros((), jnp.int32),
+      params=variables["params"],
+      batch_stats=variables.get("batch_stats", {}),
+      opt_state=transform.init(variables["params"]),
+    )
 
   def train_step(state, batch, key):
     batch = depth.maybe_flip(config, key, batch)
@@ -60,20 +62,20 @@ def supervised(config, module, channels: int, change: Change | None = None) -> t
 
     def loss_fn(params):
       output, updates = module.apply(
-          {"params": params, "batch_stats": state.batch_stats}, x, train=True,
-          mutable=["batch_stats"])
+        {"params": params, "batch_stats": state.batch_stats}, x, train=True, mutable=["batch_stats"]
+      )
       total, parts = depth.supervised_loss(config, output, batch["depth"], AXIS)
       return total, (parts, updates.get("batch_stats", {}))
 
     return depth.descend(transform, loss_fn, state)
 
   return train_state.Recipe(
-      init=init,
-      train_step=train_step,
-      predict=depth.predictor(config, module),
-      variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
-      on_validation=depth.on_validation(config),
-      metric=("abs_rel", "min"),
-      batch_spec=lambda: depth.field_spec(config, (config.input.modality, "depth")),
-      module=module,
+    init=init,
+    train_step=train_step,
+    predict=depth.predictor(config, module),
+    variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
+    on_validation=depth.on_validation(config),
+    metric=("abs_rel", "min"),
+    batch_spec=lambda: depth.field_spec(config, (config.input.modality, "depth")),
+    module=module,
   )

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from bicross_jax.sim import domains
-from bicross_jax.sim import scene
+from bicross_jax.sim import domains, scene
 from bicross_jax.sim.shapes import Vec
 
 BIG_YAW = 4.0  # a fifth of the scenes is seen with this many times the usual heading error
@@ -49,9 +48,11 @@ def draw(draws: scene.Draws, rig: domains.Rig) -> Motion:
   speed, heading = draws(*rig.speed), draws(-0.1, 0.1)
   zero = jnp.zeros(())
   return Motion(
-      position=Vec(zero, -draws(*rig.height), zero), angles=angles,
-      velocity=Vec(speed * jnp.sin(heading), speed * draws(-0.02, 0.02), speed * jnp.cos(heading)),
-      rates=jnp.deg2rad(draws(-rig.turn, rig.turn, (3,))))
+    position=Vec(zero, -draws(*rig.height), zero),
+    angles=angles,
+    velocity=Vec(speed * jnp.sin(heading), speed * draws(-0.02, 0.02), speed * jnp.cos(heading)),
+    rates=jnp.deg2rad(draws(-rig.turn, rig.turn, (3,))),
+  )
 
 
 def pose(motion: Motion, time) -> Pose:
@@ -59,9 +60,11 @@ def pose(motion: Motion, time) -> Pose:
   yaw, pitch, roll = motion.angles + motion.rates * time
   forward = Vec(jnp.sin(yaw) * jnp.cos(pitch), jnp.sin(pitch), jnp.cos(yaw) * jnp.cos(pitch))
   level = Vec(jnp.cos(yaw), jnp.zeros_like(yaw), -jnp.sin(yaw))
-  below = Vec(forward.y * level.z - forward.z * level.y,
-              forward.z * level.x - forward.x * level.z,
-              forward.x * level.y - forward.y * level.x)
+  below = Vec(
+    forward.y * level.z - forward.z * level.y,
+    forward.z * level.x - forward.x * level.z,
+    forward.x * level.y - forward.y * level.x,
+  )
   right = level * jnp.cos(roll) + below * jnp.sin(roll)
   down = below * jnp.cos(roll) - level * jnp.sin(roll)
   return Pose(motion.position + motion.velocity * time, right, down, forward)
@@ -75,8 +78,9 @@ def beside(camera: Pose, baseline) -> Pose:
 def intrinsics(rig: domains.Rig, height: int, width: int):
   """float32[3, 3], pixels; the principal point is the image's centre."""
   focal = rig.focal * width
-  return jnp.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]],
-                   jnp.float32)
+  return jnp.array(
+    [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], jnp.float32
+  )
 
 
 def rays(camera: Pose, matrix, height: int, width: int, samples: int) -> Vec:

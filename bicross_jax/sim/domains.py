@@ -129,102 +129,203 @@ class Domain(NamedTuple):
 
 
 _DAY = Light(
-    sun=(0.9, 1.2), sun_elevation=(22.0, 62.0), sun_colour=(1.0, 0.95, 0.86),
-    zenith=(0.28, 0.47, 0.82), horizon=(0.70, 0.80, 0.92), ambient=(0.38, 0.5), clouds=(0.1, 0.9),
-    lamps=0.0, headlights=0.0, lit_windows=0.0, exposure=(1.15, 1.35))
+  sun=(0.9, 1.2),
+  sun_elevation=(22.0, 62.0),
+  sun_colour=(1.0, 0.95, 0.86),
+  zenith=(0.28, 0.47, 0.82),
+  horizon=(0.70, 0.80, 0.92),
+  ambient=(0.38, 0.5),
+  clouds=(0.1, 0.9),
+  lamps=0.0,
+  headlights=0.0,
+  lit_windows=0.0,
+  exposure=(1.15, 1.35),
+)
 _DRY = Weather(extinction=(0.0008, 0.002), rain=0.0, wetness=0.0, saturation=1.0)
 _TOWN = Town(
-    lane=(2.9, 3.6), sidewalk=(2.0, 4.0), setback=(0.0, 3.0), storeys=(2.0, 6.0), storey=(2.9, 3.4),
-    house=(9.0, 20.0), gap=0.35, open_side=0.2, closed_end=0.5, parking=0.6, trees=0.45,
-    tree_height=(4.5, 8.0), cars=0.65, vans=0.15, people=0.6, brick=0.5,
-    wall_colours=((0.38, 0.15, 0.09), (0.52, 0.42, 0.30), (0.45, 0.43, 0.40), (0.58, 0.53, 0.42)),
-    saturation=1.0)
+  lane=(2.9, 3.6),
+  sidewalk=(2.0, 4.0),
+  setback=(0.0, 3.0),
+  storeys=(2.0, 6.0),
+  storey=(2.9, 3.4),
+  house=(9.0, 20.0),
+  gap=0.35,
+  open_side=0.2,
+  closed_end=0.5,
+  parking=0.6,
+  trees=0.45,
+  tree_height=(4.5, 8.0),
+  cars=0.65,
+  vans=0.15,
+  people=0.6,
+  brick=0.5,
+  wall_colours=((0.38, 0.15, 0.09), (0.52, 0.42, 0.30), (0.45, 0.43, 0.40), (0.58, 0.53, 0.42)),
+  saturation=1.0,
+)
 _CAR = Rig(
-    focal=0.6, height=(1.45, 1.6), pitch=(2.0, 5.0), roll=1.0, yaw=5.0, speed=(4.0, 15.0),
-    turn=12.0, baseline=0.54)
+  focal=0.6,
+  height=(1.45, 1.6),
+  pitch=(2.0, 5.0),
+  roll=1.0,
+  yaw=5.0,
+  speed=(4.0, 15.0),
+  turn=12.0,
+  baseline=0.54,
+)
 # Full-well light brings 1.2 of a threshold of 2: white fires at 0.6 of the readout rate.
 _SPIKE = spike_camera.Sensor(
-    gain=1.2, threshold=2.0, random_phase=True, shot_noise=2e-4, dark_current=0.004,
-    fixed_pattern=0.01, pattern_seed=1)
+  gain=1.2,
+  threshold=2.0,
+  random_phase=True,
+  shot_noise=2e-4,
+  dark_current=0.004,
+  fixed_pattern=0.01,
+  pattern_seed=1,
+)
 _COLOUR = RGBSensor(gain=1.0, electrons=8000.0, read_noise=0.002)
 
 _CLEAR = Domain("clear", "street", _DAY, _DRY, _TOWN, _CAR, _SPIKE, _COLOUR)
 
 _FOGGY = _CLEAR._replace(
-    name="foggy",
-    light=_DAY._replace(
-        sun=(0.12, 0.25), sun_elevation=(50.0, 80.0), sun_colour=(1.0, 1.0, 1.0),
-        zenith=(0.66, 0.68, 0.70), horizon=(0.64, 0.66, 0.68), ambient=(0.62, 0.75),
-        clouds=(0.0, 0.1)),
-    weather=Weather(extinction=(0.025, 0.06), rain=0.0, wetness=0.1, saturation=0.8))
+  name="foggy",
+  light=_DAY._replace(
+    sun=(0.12, 0.25),
+    sun_elevation=(50.0, 80.0),
+    sun_colour=(1.0, 1.0, 1.0),
+    zenith=(0.66, 0.68, 0.70),
+    horizon=(0.64, 0.66, 0.68),
+    ambient=(0.62, 0.75),
+    clouds=(0.0, 0.1),
+  ),
+  weather=Weather(extinction=(0.025, 0.06), rain=0.0, wetness=0.1, saturation=0.8),
+)
 
 _RAINY = _CLEAR._replace(
-    name="rainy",
-    light=_DAY._replace(
-        sun=(0.12, 0.25), sun_elevation=(60.0, 80.0), sun_colour=(0.95, 0.98, 1.0),
-        zenith=(0.38, 0.42, 0.48), horizon=(0.52, 0.56, 0.60), ambient=(0.42, 0.52),
-        clouds=(0.4, 1.0)),
-    weather=Weather(extinction=(0.006, 0.015), rain=0.2, wetness=0.9, saturation=0.7),
-    sensor=_SPIKE._replace(dark_current=0.006, fixed_pattern=0.015))
+  name="rainy",
+  light=_DAY._replace(
+    sun=(0.12, 0.25),
+    sun_elevation=(60.0, 80.0),
+    sun_colour=(0.95, 0.98, 1.0),
+    zenith=(0.38, 0.42, 0.48),
+    horizon=(0.52, 0.56, 0.60),
+    ambient=(0.42, 0.52),
+    clouds=(0.4, 1.0),
+  ),
+  weather=Weather(extinction=(0.006, 0.015), rain=0.2, wetness=0.9, saturation=0.7),
+  sensor=_SPIKE._replace(dark_current=0.006, fixed_pattern=0.015),
+)
 
 _NIGHT = _CLEAR._replace(
-    name="night",
-    light=Light(
-        sun=(0.003, 0.006), sun_elevation=(30.0, 70.0), sun_colour=(0.7, 0.8, 1.0),
-        zenith=(0.004, 0.006, 0.012), horizon=(0.022, 0.020, 0.020), ambient=(0.010, 0.016),
-        clouds=(0.1, 0.6), lamps=16.0, headlights=45.0, lit_windows=0.3, exposure=(1.5, 1.8)),
-    sensor=_SPIKE._replace(gain=1.8, shot_noise=6e-4, dark_current=0.015, fixed_pattern=0.03),
-    rgb=RGBSensor(gain=1.8, electrons=900.0, read_noise=0.012))
+  name="night",
+  light=Light(
+    sun=(0.003, 0.006),
+    sun_elevation=(30.0, 70.0),
+    sun_colour=(0.7, 0.8, 1.0),
+    zenith=(0.004, 0.006, 0.012),
+    horizon=(0.022, 0.020, 0.020),
+    ambient=(0.010, 0.016),
+    clouds=(0.1, 0.6),
+    lamps=16.0,
+    headlights=45.0,
+    lit_windows=0.3,
+    exposure=(1.5, 1.8),
+  ),
+  sensor=_SPIKE._replace(gain=1.8, shot_noise=6e-4, dark_current=0.015, fixed_pattern=0.03),
+  rgb=RGBSensor(gain=1.8, electrons=900.0, read_noise=0.012),
+)
 
 _OTHER_TOWN = _CLEAR._replace(
-    name="other_town",
-    light=_DAY._replace(
-        sun=(0.6, 1.2), sun_elevation=(30.0, 75.0), sun_colour=(1.0, 0.97, 0.92),
-        zenith=(0.40, 0.55, 0.78), horizon=(0.80, 0.83, 0.85), ambient=(0.45, 0.6),
-        exposure=(1.1, 1.3)),
-    weather=Weather(extinction=(0.002, 0.005), rain=0.0, wetness=0.0, saturation=0.9),
-    town=Town(
-        lane=(3.3, 4.2), sidewalk=(2.5, 6.0), setback=(1.0, 7.0), storeys=(1.0, 12.0),
-        storey=(2.8, 4.0), house=(7.0, 26.0), gap=0.5, open_side=0.3, closed_end=0.35, parking=0.4,
-        trees=0.6, tree_height=(3.5, 10.0), cars=0.75, vans=0.3, people=0.7, brick=0.15,
-        wall_colours=(
-            (0.62, 0.60, 0.56), (0.50, 0.54, 0.58), (0.66, 0.52, 0.38), (0.40, 0.46, 0.42)),
-        saturation=0.7),
-    rig=_CAR._replace(
-        focal=0.66, height=(1.6, 1.8), pitch=(0.5, 4.0), yaw=6.0, speed=(5.0, 18.0)),
-    sensor=_SPIKE._replace(
-        gain=1.05, dark_current=0.008, shot_noise=3e-4, fixed_pattern=0.02, pattern_seed=2),
-    rgb=RGBSensor(gain=1.1, electrons=5000.0, read_noise=0.004))
+  name="other_town",
+  light=_DAY._replace(
+    sun=(0.6, 1.2),
+    sun_elevation=(30.0, 75.0),
+    sun_colour=(1.0, 0.97, 0.92),
+    zenith=(0.40, 0.55, 0.78),
+    horizon=(0.80, 0.83, 0.85),
+    ambient=(0.45, 0.6),
+    exposure=(1.1, 1.3),
+  ),
+  weather=Weather(extinction=(0.002, 0.005), rain=0.0, wetness=0.0, saturation=0.9),
+  town=Town(
+    lane=(3.3, 4.2),
+    sidewalk=(2.5, 6.0),
+    setback=(1.0, 7.0),
+    storeys=(1.0, 12.0),
+    storey=(2.8, 4.0),
+    house=(7.0, 26.0),
+    gap=0.5,
+    open_side=0.3,
+    closed_end=0.35,
+    parking=0.4,
+    trees=0.6,
+    tree_height=(3.5, 10.0),
+    cars=0.75,
+    vans=0.3,
+    people=0.7,
+    brick=0.15,
+    wall_colours=((0.62, 0.60, 0.56), (0.50, 0.54, 0.58), (0.66, 0.52, 0.38), (0.40, 0.46, 0.42)),
+    saturation=0.7,
+  ),
+  rig=_CAR._replace(focal=0.66, height=(1.6, 1.8), pitch=(0.5, 4.0), yaw=6.0, speed=(5.0, 18.0)),
+  sensor=_SPIKE._replace(
+    gain=1.05, dark_current=0.008, shot_noise=3e-4, fixed_pattern=0.02, pattern_seed=2
+  ),
+  rgb=RGBSensor(gain=1.1, electrons=5000.0, read_noise=0.004),
+)
 
 _ROOMS = _CLEAR._replace(
-    name="rooms",
-    place="room",
-    light=Light(
-        sun=(0.7, 1.1), sun_elevation=(60.0, 80.0), sun_colour=(1.0, 0.94, 0.84),
-        zenith=(0.6, 0.7, 0.9), horizon=(0.9, 0.95, 1.0), ambient=(0.32, 0.45), clouds=(0.0, 0.5),
-        lamps=0.0, headlights=0.0, lit_windows=0.0, exposure=(0.8, 1.0)),
-    weather=Weather(extinction=(0.0, 0.0), rain=0.0, wetness=0.0, saturation=1.0),
-    town=_TOWN._replace(
-        people=0.5,
-        wall_colours=(
-            (0.66, 0.62, 0.54), (0.55, 0.60, 0.64), (0.62, 0.55, 0.46), (0.7, 0.7, 0.68))),
-    rig=Rig(
-        focal=0.65, height=(1.3, 1.6), pitch=(5.0, 12.0), roll=2.0, yaw=8.0, speed=(0.3, 1.5),
-        turn=40.0, baseline=0.12))
+  name="rooms",
+  place="room",
+  light=Light(
+    sun=(0.7, 1.1),
+    sun_elevation=(60.0, 80.0),
+    sun_colour=(1.0, 0.94, 0.84),
+    zenith=(0.6, 0.7, 0.9),
+    horizon=(0.9, 0.95, 1.0),
+    ambient=(0.32, 0.45),
+    clouds=(0.0, 0.5),
+    lamps=0.0,
+    headlights=0.0,
+    lit_windows=0.0,
+    exposure=(0.8, 1.0),
+  ),
+  weather=Weather(extinction=(0.0, 0.0), rain=0.0, wetness=0.0, saturation=1.0),
+  town=_TOWN._replace(
+    people=0.5,
+    wall_colours=((0.66, 0.62, 0.54), (0.55, 0.60, 0.64), (0.62, 0.55, 0.46), (0.7, 0.7, 0.68)),
+  ),
+  rig=Rig(
+    focal=0.65,
+    height=(1.3, 1.6),
+    pitch=(5.0, 12.0),
+    roll=2.0,
+    yaw=8.0,
+    speed=(0.3, 1.5),
+    turn=40.0,
+    baseline=0.12,
+  ),
+)
 
 _ROOMS_DIM = _ROOMS._replace(
-    name="rooms_dim",
-    light=_ROOMS.light._replace(
-        sun=(0.18, 0.35), sun_colour=(1.0, 0.85, 0.62), zenith=(0.03, 0.03, 0.05),
-        horizon=(0.04, 0.04, 0.06), ambient=(0.05, 0.09)),
-    town=_ROOMS.town._replace(
-        wall_colours=((0.45, 0.40, 0.32), (0.38, 0.42, 0.40), (0.50, 0.35, 0.28), (0.5, 0.5, 0.46)),
-        saturation=0.8),
-    sensor=_SPIKE._replace(
-        gain=1.5, shot_noise=5e-4, dark_current=0.012, fixed_pattern=0.03, pattern_seed=3),
-    rgb=RGBSensor(gain=1.8, electrons=1500.0, read_noise=0.008))
+  name="rooms_dim",
+  light=_ROOMS.light._replace(
+    sun=(0.18, 0.35),
+    sun_colour=(1.0, 0.85, 0.62),
+    zenith=(0.03, 0.03, 0.05),
+    horizon=(0.04, 0.04, 0.06),
+    ambient=(0.05, 0.09),
+  ),
+  town=_ROOMS.town._replace(
+    wall_colours=((0.45, 0.40, 0.32), (0.38, 0.42, 0.40), (0.50, 0.35, 0.28), (0.5, 0.5, 0.46)),
+    saturation=0.8,
+  ),
+  sensor=_SPIKE._replace(
+    gain=1.5, shot_noise=5e-4, dark_current=0.012, fixed_pattern=0.03, pattern_seed=3
+  ),
+  rgb=RGBSensor(gain=1.8, electrons=1500.0, read_noise=0.008),
+)
 
 DOMAINS: dict[str, Domain] = {
-    domain.name: domain
-    for domain in (_CLEAR, _FOGGY, _RAINY, _NIGHT, _OTHER_TOWN, _ROOMS, _ROOMS_DIM)
+  domain.name: domain
+  for domain in (_CLEAR, _FOGGY, _RAINY, _NIGHT, _OTHER_TOWN, _ROOMS, _ROOMS_DIM)
 }

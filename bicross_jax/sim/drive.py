@@ -7,12 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import domains
-from bicross_jax.sim import scene
-from bicross_jax.sim import shapes
-from bicross_jax.sim import spike_camera
-from bicross_jax.sim import world
+from bicross_jax.sim import camera, domains, scene, shapes, spike_camera, world
 from bicross_jax.sim.shapes import Vec
 
 SPEED = 4.0  # metres a second along a street: no car in the same lane is slower
@@ -22,8 +17,14 @@ _PERIOD = 6.0  # seconds from side to side and back
 
 
 def frames(
-    key, domain: domains.Domain, count: int, *, height: int, width: int, steps: int = 128,
-    fps: float = 10.0,
+  key,
+  domain: domains.Domain,
+  count: int,
+  *,
+  height: int,
+  width: int,
+  steps: int = 128,
+  fps: float = 10.0,
 ) -> Iterator[dict[str, np.ndarray]]:
   """Frames of a drive along a street, or of a slow look around in a room.
 
@@ -54,14 +55,17 @@ def along(start: scene.Scene, motion: camera.Motion, time) -> camera.Motion:
     angle = 2 * jnp.pi * time / _PERIOD
     yaw, rate = _LOOK * jnp.sin(angle), _LOOK * jnp.cos(angle) * 2 * jnp.pi / _PERIOD
     return motion._replace(
-        angles=motion.angles.at[0].add(yaw), velocity=Vec(*[jnp.zeros(())] * 3),
-        rates=jnp.zeros(3).at[0].set(rate))
+      angles=motion.angles.at[0].add(yaw),
+      velocity=Vec(*[jnp.zeros(())] * 3),
+      rates=jnp.zeros(3).at[0].set(rate),
+    )
   z, curve = SPEED * time, start.road.curve
   return motion._replace(
-      position=Vec(curve * z * z, motion.position.y, z),
-      angles=motion.angles.at[0].set(jnp.arctan(2 * curve * z)),
-      velocity=Vec(2 * curve * z * SPEED, jnp.zeros(()), jnp.float32(SPEED)),
-      rates=jnp.zeros(3))
+    position=Vec(curve * z * z, motion.position.y, z),
+    angles=motion.angles.at[0].set(jnp.arctan(2 * curve * z)),
+    velocity=Vec(2 * curve * z * SPEED, jnp.zeros(()), jnp.float32(SPEED)),
+    rates=jnp.zeros(3),
+  )
 
 
 @functools.lru_cache(maxsize=2)
@@ -75,8 +79,15 @@ def _renderer(name: str, height: int, width: int, steps: int):
     motion = along(start, motion, time)
     look, sensor = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 3), number))
     seen = world.see(
-        look, now, motion, domain, height=height, width=width, steps=steps,
-        rain_start=(motion.position.z, time))
+      look,
+      now,
+      motion,
+      domain,
+      height=height,
+      width=width,
+      steps=steps,
+      rain_start=(motion.position.z, time),
+    )
     light = spike_camera.luminance(seen.radiance)
     spike = spike_camera.simulate(sensor, light, steps=steps, sensor=domain.sensor)
     return {"rgb": seen.rgb, "spike": spike, "depth": seen.depth}

@@ -16,7 +16,7 @@ def between(first: np.ndarray, second: np.ndarray, fractions) -> list[np.ndarray
   Returns:
     one float32[H, W] per fraction.
   """
-  import cv2  # noqa: PLC0415 (heavy)
+  import cv2
 
   if first.shape != second.shape or first.ndim != 2:
     raise ValueError(f"two frames of one size are needed, not {first.shape} and {second.shape}")
@@ -31,8 +31,9 @@ def between(first: np.ndarray, second: np.ndarray, fractions) -> list[np.ndarray
 
   def warp(frame, flow):
     xy = grid + flow
-    return cv2.remap(frame, xy[..., 0], xy[..., 1], cv2.INTER_LINEAR,
-                     borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+      frame, xy[..., 0], xy[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
   frames = []
   for t in map(np.float32, fractions):

@@ -6,9 +6,7 @@ three channels again.
 
 import jax.numpy as jnp
 
-from bicross_jax.sim import scene
-from bicross_jax.sim import shapes
-from bicross_jax.sim import texture
+from bicross_jax.sim import scene, shapes, texture
 from bicross_jax.sim.shapes import Vec
 from bicross_jax.sim.surface import Hit
 
@@ -33,7 +31,8 @@ def appearance(world: scene.Scene, hit: Hit):
 
   width, height, line, shift = look.joints
   joint, tone = texture.joints(
-      hit.u, hit.v, hit.footprint_u, hit.footprint_v, width, height, jnp.maximum(line, 1e-3), shift)
+    hit.u, hit.v, hit.footprint_u, hit.footprint_v, width, height, jnp.maximum(line, 1e-3), shift
+  )
   joint, tone = shapes.once((joint, tone), world.light.exposure)
   upright = (hit.side != 1) | hit.ground
   jointed = (line > 0) & upright
@@ -49,9 +48,12 @@ def appearance(world: scene.Scene, hit: Hit):
   albedo, glow = _windows(world, hit, albedo)
   albedo, lights = _car(world, hit, albedo)
   bulb = look.emission
-  emitted = Vec(*(
+  emitted = Vec(
+    *(
       bulb * c + glow * warm + light * (1 if world.light.headlights else 0)
-      for c, warm, light in zip(look.colour, _WARM, lights)))
+      for c, warm, light in zip(look.colour, _WARM, lights)
+    )
+  )
   return albedo, emitted
 
 
@@ -69,10 +71,14 @@ def _street_ground(world, hit, rough) -> Vec:
   asphalt = 0.1
   dashes = texture.pulse(z / road.dash, 0.0, 0.5, along / road.dash)
   marks = jnp.maximum(
-      dashes * texture.band(s, -0.07, 0.07, across),
-      texture.band(a, road.lane - 0.22, road.lane - 0.08, across))
-  zebra = (texture.band(z, road.zebra, road.zebra + 3.0, along)
-           * texture.pulse(s, 0.0, 0.5, across) * carriage)
+    dashes * texture.band(s, -0.07, 0.07, across),
+    texture.band(a, road.lane - 0.22, road.lane - 0.08, across),
+  )
+  zebra = (
+    texture.band(z, road.zebra, road.zebra + 3.0, along)
+    * texture.pulse(s, 0.0, 0.5, across)
+    * carriage
+  )
   crossing = texture.band(z, road.zebra - 1.0, road.zebra + 4.0, along)
   marks = jnp.maximum(marks * carriage * (1 - crossing), zebra) * (0.88 + 0.3 * rough)
   wild = 1 - carriage - kerb - walk
@@ -97,7 +103,8 @@ def _windows(world, hit, albedo):
   bottom = jnp.where(door, 0.0, 0.3)
   up = texture.pulse(y, bottom, 0.82, fy)
   frame = texture.pulse(x, left - 0.04, right + 0.04, fx) * texture.pulse(
-      y, jnp.maximum(bottom - 0.05, 0.0), 0.86, fy)
+    y, jnp.maximum(bottom - 0.05, 0.0), 0.86, fy
+  )
   wall = (share > 0) & (hit.side != 1)
   # No window is cut by the edge of its wall.
   span = jnp.where(hit.side == 0, hit.half.z, hit.half.x)
@@ -111,10 +118,14 @@ def _windows(world, hit, albedo):
   wood = jnp.where(door, 1.0, 0.0) * visible
   dark = 0.03 + 0.16 * cell * cell
   lit = world.light.lit_windows
-  glow = 0.35 * pane * (
-      visible * jnp.clip((lit - cell) * 50, 0, 1) + (1 - visible) * lit) if lit else 0.0 * pane
+  glow = (
+    0.35 * pane * (visible * jnp.clip((lit - cell) * 50, 0, 1) + (1 - visible) * lit)
+    if lit
+    else 0.0 * pane
+  )
   pane, frame, wood, dark, glow = shapes.once(
-      (pane, here * frame * 0.8, wood, dark, glow), world.light.exposure)
+    (pane, here * frame * 0.8, wood, dark, glow), world.light.exposure
+  )
   albedo = _mix(albedo, (0.6, 0.58, 0.54), frame)
   albedo = _mix(albedo, (dark + wood * 0.08, dark * 1.1 + wood * 0.02, dark * 1.25), pane)
   return albedo, glow
@@ -137,19 +148,23 @@ def _car(world, hit, albedo):
   lamp = jnp.where(body & end, row * texture.step(jnp.abs(q.x) - 0.62 * half.x, width), 0.0)
   front = jnp.where(q.z > 0, 1.0, 0.0)
   plate = jnp.where(
-      body & end, texture.band(elevation, 0.35, 0.47, hit.footprint_v)
-      * texture.step(0.26 - jnp.abs(q.x), width), 0.0)
+    body & end,
+    texture.band(elevation, 0.35, 0.47, hit.footprint_v) * texture.step(0.26 - jnp.abs(q.x), width),
+    0.0,
+  )
 
   rise = elevation / (2 * half.y)
   pane = texture.band(rise, 0.12, 0.82, hit.footprint_v / (2 * half.y))
   lean = 0.5 * rise * half.z
   pillar = texture.step(jnp.abs(jnp.abs(q.z) - 0.12 * half.z) - 0.05, width) * texture.step(
-      half.z - 0.12 - lean - jnp.abs(q.z), width)
+    half.z - 0.12 - lean - jnp.abs(q.z), width
+  )
   post = texture.step(half.x * (0.9 - 0.1 * rise) - jnp.abs(q.x), width)
   glass = jnp.where(cabin & (hit.side != 1), pane * jnp.where(flank, pillar, post), 0.0)
 
   black, rim, lamp, front, plate, glass = shapes.once(
-      (jnp.maximum(tyre, skirt), rim, lamp, front, plate, glass), world.light.exposure)
+    (jnp.maximum(tyre, skirt), rim, lamp, front, plate, glass), world.light.exposure
+  )
   albedo = _mix(albedo, (0.03, 0.03, 0.03), black)
   albedo = _mix(albedo, (0.3, 0.3, 0.3), rim)
   albedo = _mix(albedo, [r + front * (f - r) for f, r in zip(_LENS_FRONT, _LENS_REAR)], lamp)

@@ -5,12 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import material
-from bicross_jax.sim import scene
-from bicross_jax.sim import shapes
-from bicross_jax.sim import surface
-from bicross_jax.sim import texture
+from bicross_jax.sim import camera, material, scene, shapes, surface, texture
 from bicross_jax.sim.shapes import Vec
 
 SAMPLES = 2  # rays along each side of a pixel
@@ -66,8 +61,7 @@ def _lit(world: scene.Scene, hit: surface.Hit, eye: Vec, forward: Vec, shadows: 
       way = Vec(x - hit.point.x, y - hit.point.y, z - hit.point.z)
       squared = shapes.dot(way, way)
       cosine = jnp.maximum(shapes.dot(hit.normal, way) * jax.lax.rsqrt(squared), 0.0)
-      total = Vec(*(
-          e + power * cosine / (squared + 0.5) * c for e, c in zip(total, light.colour)))
+      total = Vec(*(e + power * cosine / (squared + 0.5) * c for e, c in zip(total, light.colour)))
     bumper = Vec(eye.x, 0.35 * eye.y, eye.z)
     way = Vec(bumper.x - hit.point.x, bumper.y - hit.point.y, bumper.z - hit.point.z)
     squared = shapes.dot(way, way)
@@ -91,9 +85,12 @@ def _seen(world, origin: Vec, d: Vec, steps, eye: Vec, forward: Vec, shadows: bo
   clear = jnp.exp(-world.light.extinction * hit.t * shapes.length(d))
   clear = shapes.once(clear, world.light.exposure)
   behind = sky(world, d)
-  colour = Vec(*(
+  colour = Vec(
+    *(
       jnp.where(hit.sky, s, h + clear * (c - h))
-      for c, s, h in zip(colour, behind, world.light.horizon)))
+      for c, s, h in zip(colour, behind, world.light.horizon)
+    )
+  )
   return colour, hit
 
 
@@ -102,8 +99,14 @@ def _wet(world, eye: camera.Pose, d: Vec, steps, wetness: float) -> Vec:
   reach = jnp.where(d.y > 1e-4, -eye.position.y / jnp.maximum(d.y, 1e-4), 1.0)
   point = eye.position + d * jnp.minimum(reach, 1e3)
   mirrored, _ = _seen(
-      world, point._replace(y=jnp.full_like(d.y, -1e-3)), d._replace(y=-jnp.abs(d.y)), steps,
-      eye.position, eye.forward, shadows=False)
+    world,
+    point._replace(y=jnp.full_like(d.y, -1e-3)),
+    d._replace(y=-jnp.abs(d.y)),
+    steps,
+    eye.position,
+    eye.forward,
+    shadows=False,
+  )
   cosine = jnp.abs(d.y) / shapes.length(d)
   puddles = texture.noise(point.x, point.z, 0.35, reach * reach * 0.004, world.light.seed)
   share = wetness * (0.04 + 0.6 * (1 - cosine) ** 5) * jnp.clip(0.7 + 1.2 * puddles, 0.15, 1.0)
@@ -129,14 +132,25 @@ def _rain(world, pose: camera.Pose, d: Vec, t, time, opacity: float, start):
     along = y / reach - j
     thick = jnp.maximum(0.004, 0.005 * distance)
     drop = jnp.clip(1 - across / thick, 0, 1) * jnp.clip(
-        4 * (1 - jnp.abs(along - 0.5) / length_), 0, 1)
+      4 * (1 - jnp.abs(along - 0.5) / length_), 0, 1
+    )
     drop = drop * jnp.where((s > 0) & (s < t), 1.0, 0.0)
     cover = cover + opacity * drop
   return jnp.minimum(cover, 1.0)
 
 
-def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: int, time=0.0,
-         wetness: float = 0.0, rain: float = 0.0, rain_start=(0.0, 0.0)):
+def view(
+  world: scene.Scene,
+  pose: camera.Pose,
+  matrix,
+  *,
+  height: int,
+  width: int,
+  time=0.0,
+  wetness: float = 0.0,
+  rain: float = 0.0,
+  rain_start=(0.0, 0.0),
+):
   """Renders an image.
 
   Args:
@@ -175,8 +189,7 @@ def view(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: i
   tops = jnp.arange(0, height, rows, dtype=jnp.float32)
   image = jax.lax.map(band, tops).reshape(height, width, 3)
   grey = jnp.mean(image, -1, keepdims=True)
-  return world.light.exposure * jnp.maximum(
-      grey + world.light.saturation * (image - grey), 0.0)
+  return world.light.exposure * jnp.maximum(grey + world.light.saturation * (image - grey), 0.0)
 
 
 def depth_and_label(world: scene.Scene, pose: camera.Pose, matrix, *, height: int, width: int):

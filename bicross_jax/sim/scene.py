@@ -142,7 +142,7 @@ class Draws:
     n = int(np.prod(shape))
     if self._used + n > self._values.shape[0]:
       raise ValueError(f"more than {self._values.shape[0]} random numbers drawn")
-    values = self._values[self._used:self._used + n].reshape(shape)
+    values = self._values[self._used : self._used + n].reshape(shape)
     self._used += n
     return low + (high - low) * values
 
@@ -173,20 +173,52 @@ class Group(NamedTuple):
   look: Look
 
 
-def look(n: int, colour, label: int, *, noise=(1.0, 0.1), joints=(1.0, 1.0, 0.0, 0.0),
-         windows=(1.0, 1.0, 0.0), part: int = PLAIN, emission=0.0, seed=0.0) -> Look:
+def look(
+  n: int,
+  colour,
+  label: int,
+  *,
+  noise=(1.0, 0.1),
+  joints=(1.0, 1.0, 0.0, 0.0),
+  windows=(1.0, 1.0, 0.0),
+  part: int = PLAIN,
+  emission=0.0,
+  seed=0.0,
+) -> Look:
   """The look of n surfaces; every value is one for all or an array with one row each."""
+
   def rows(x, *width):
     x = jnp.asarray(x, jnp.float32)
     return x if x.ndim == 1 + len(width) else jnp.broadcast_to(x[None], (n, *width))
 
   return Look(
-      rows(colour, 3), rows(noise, 2), rows(joints, 4), rows(windows, 3), rows(float(part)),
-      rows(emission), rows(float(label)), rows(seed))
+    rows(colour, 3),
+    rows(noise, 2),
+    rows(joints, 4),
+    rows(windows, 3),
+    rows(float(part)),
+    rows(emission),
+    rows(float(label)),
+    rows(seed),
+  )
 
 
-def group(kind: str, x, z, bottom, half_x, half_y, half_z, surface: Look, *, present=True,
-          yaw=0.0, taper=0.0, velocity_x=0.0, velocity_z=0.0) -> Group:
+def group(
+  kind: str,
+  x,
+  z,
+  bottom,
+  half_x,
+  half_y,
+  half_z,
+  surface: Look,
+  *,
+  present=True,
+  yaw=0.0,
+  taper=0.0,
+  velocity_x=0.0,
+  velocity_z=0.0,
+) -> Group:
   """n solids standing upright.
 
   Args:
@@ -199,25 +231,33 @@ def group(kind: str, x, z, bottom, half_x, half_y, half_z, surface: Look, *, pre
     yaw, taper, velocity_x, velocity_z: as in `Shapes`.
   """
   n = surface.label.shape[0]
+
   def each(v):
     v = jnp.asarray(v, jnp.float32)
     return v if v.ndim else jnp.broadcast_to(v[None], (n,))
 
   x, z, bottom, half_x, half_y, half_z, yaw, taper, velocity_x, velocity_z = map(
-      each, (x, z, bottom, half_x, half_y, half_z, yaw, taper, velocity_x, velocity_z))
+    each, (x, z, bottom, half_x, half_y, half_z, yaw, taper, velocity_x, velocity_z)
+  )
   here = jnp.asarray(present)
   here = here if here.ndim else jnp.broadcast_to(here[None], (n,))
   y = jnp.where(here, -(bottom + half_y), _ABSENT_DEPTH)
-  return Group(kind, shapes.Shapes(
+  return Group(
+    kind,
+    shapes.Shapes(
       centre=jnp.stack([x, y, z], 1),
       half=jnp.where(here[:, None], jnp.stack([half_x, half_y, half_z], 1), 1e-2),
       turn=jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], 1),
       taper=jnp.where(here, taper, 0.0),
-      velocity=jnp.stack([velocity_x, jnp.zeros(n), velocity_z], 1)), surface)
+      velocity=jnp.stack([velocity_x, jnp.zeros(n), velocity_z], 1),
+    ),
+    surface,
+  )
 
 
 def assemble(groups: list[Group], ground: Look, walls: Look) -> tuple[shapes.Solids, Look]:
   """All groups as `Solids`, and the look of each id followed by the ground's and the walls'."""
+
   def concatenate(trees):
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
@@ -232,6 +272,7 @@ def hue(h, saturation, value):
   """Colours on the wheel: hue float32[n] in 0..1 -> linear RGB float32[n, 3]."""
   offsets = jnp.array([0.0, 2 / 3, 1 / 3])
   wave = jnp.clip(jnp.abs(((h[:, None] + offsets[None]) % 1.0) * 6 - 3) - 1, 0, 1)
-  saturation, value = (jnp.broadcast_to(jnp.asarray(v), h.shape)[:, None]
-                       for v in (saturation, value))
+  saturation, value = (
+    jnp.broadcast_to(jnp.asarray(v), h.shape)[:, None] for v in (saturation, value)
+  )
   return value * (1 - saturation * (1 - wave))

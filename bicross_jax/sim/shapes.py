@@ -129,15 +129,18 @@ def leave_box(o: Vec, d: Vec, half: Vec):
   """Where a ray that starts inside an origin-centred box leaves it."""
   ix, iy, iz = _inverse(d.x), _inverse(d.y), _inverse(d.z)
   return jnp.minimum(
-      jnp.minimum(jnp.abs(ix) * half.x - o.x * ix, jnp.abs(iy) * half.y - o.y * iy),
-      jnp.abs(iz) * half.z - o.z * iz)
+    jnp.minimum(jnp.abs(ix) * half.x - o.x * ix, jnp.abs(iy) * half.y - o.y * iy),
+    jnp.abs(iz) * half.z - o.z * iz,
+  )
 
 
 def hit_frustum(o: Vec, d: Vec, half: Vec, taper):
   """First crossing of an origin-centred box whose sides lean inwards towards the top (-y)."""
   enter, leave = -FAR, FAR
   for along, start, size, amount in (
-      (d.z, o.z, half.z, taper), (d.x, o.x, half.x, taper * TAPER_WIDTH)):
+    (d.z, o.z, half.z, taper),
+    (d.x, o.x, half.x, taper * TAPER_WIDTH),
+  ):
     slope = amount / (2 * half.y)
     room = size - slope * (half.y - o.y)  # half extent at the ray's start
     for sign in (1, -1):
@@ -204,6 +207,7 @@ def nearest(solids: Solids, o: Vec, d: Vec):
   best, which = jnp.full_like(d.x, FAR), jnp.zeros(d.x.shape, jnp.int32)
   first = 0
   for kind, shapes in zip(Solids._fields, solids):
+
     def closer(carry, xs, kind=kind):
       best, which = carry
       shape, i = xs
@@ -221,6 +225,7 @@ def blocked(solids: Solids, o: Vec, d: Vec):
   """Whether any solid lies between o and o + d: bool[...]."""
   best = jnp.full_like(d.x, FAR)
   for kind, shapes in zip(Solids._fields, solids):
+
     def closer(best, shape, kind=kind):
       return jnp.minimum(best, _hit(kind, shape, o, d)), None
 

@@ -59,8 +59,9 @@ def srgb_to_linear(x):
 
 def linear_to_srgb(x):
   """sRGB values from light, the inverse of `srgb_to_linear`: float32[...] -> float32[...]."""
-  return jnp.where(x <= 0.0031308, x * 12.92,
-                   1.055 * jnp.maximum(x, 0.0031308) ** (1 / 2.4) - 0.055)
+  return jnp.where(
+    x <= 0.0031308, x * 12.92, 1.055 * jnp.maximum(x, 0.0031308) ** (1 / 2.4) - 0.055
+  )
 
 
 def luminance(rgb):
@@ -105,7 +106,7 @@ def integrate(key, charge, frames, position, sensor: Sensor = Sensor(), first_st
   Returns:
     (packed uint8[H, W, S/8], charge float32[H, W] after the last step).
   """
-  steps, = position.shape
+  (steps,) = position.shape
   if frames.ndim != 3 or charge.shape != frames.shape[1:] or not frames.shape[0]:
     raise ValueError(f"frames {frames.shape} do not fit potentials {charge.shape}")
   if not steps or steps % _STEPS_A_BYTE:
@@ -123,9 +124,10 @@ def integrate(key, charge, frames, position, sensor: Sensor = Sensor(), first_st
   def eight_steps(charge, xs):
     byte, index, weight = xs
     noise = jax.lax.cond(
-        jnp.asarray(sensor.shot_noise) > 0,
-        lambda: _noise_bits(jax.random.fold_in(noise_key, byte), charge.shape),
-        lambda: jnp.full((4, *charge.shape), 0x00ff00ff, jnp.uint32))
+      jnp.asarray(sensor.shot_noise) > 0,
+      lambda: _noise_bits(jax.random.fold_in(noise_key, byte), charge.shape),
+      lambda: jnp.full((4, *charge.shape), 0x00FF00FF, jnp.uint32),
+    )
 
     def step(i, carry):
       charge, out = carry
@@ -199,8 +201,10 @@ def texture_from_interval(packed, step: int, sensor: Sensor = Sensor()):
   if not 0 <= step < steps:
     raise ValueError(f"step {step} is not inside a stream of {steps}")
   before = jnp.argmax(fired[..., step::-1], axis=-1)  # steps back to the spike
-  after = 1 + jnp.argmax(fired[..., step + 1:], axis=-1) if step + 1 < steps else before + 1
-  whole = jnp.any(fired[..., :step + 1] > 0, axis=-1) & jnp.any(fired[..., step + 1:] > 0, axis=-1)
+  after = 1 + jnp.argmax(fired[..., step + 1 :], axis=-1) if step + 1 < steps else before + 1
+  whole = jnp.any(fired[..., : step + 1] > 0, axis=-1) & jnp.any(
+    fired[..., step + 1 :] > 0, axis=-1
+  )
   return _light_of(jnp.where(whole, 1.0 / (before + after).astype(jnp.float32), 0.0), sensor)
 
 
@@ -221,5 +225,5 @@ def _normal(words, step):
   this costs a tenth of exact normal numbers. 8 coins of 16 give exactly zero.
   """
   word = jax.lax.dynamic_index_in_dim(words, step // 2, keepdims=False)
-  half = (word >> (16 * (step % 2)).astype(jnp.uint32)) & np.uint32(0xffff)
+  half = (word >> (16 * (step % 2)).astype(jnp.uint32)) & np.uint32(0xFFFF)
   return (jax.lax.population_count(half).astype(jnp.float32) - 8) * 0.5

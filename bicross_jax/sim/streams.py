@@ -47,8 +47,13 @@ def reach(steps: int, timing: Timing) -> int:
   return math.ceil(steps / 2 * timing.fps / timing.rate)
 
 
-def window(key, frames: np.ndarray, steps: int, timing: Timing,
-           sensor: spike_camera.Sensor = spike_camera.Sensor()) -> np.ndarray:
+def window(
+  key,
+  frames: np.ndarray,
+  steps: int,
+  timing: Timing,
+  sensor: spike_camera.Sensor = spike_camera.Sensor(),
+) -> np.ndarray:
   """The spikes around the middle one of some frames.
 
   Args:
@@ -74,9 +79,14 @@ def window(key, frames: np.ndarray, steps: int, timing: Timing,
   return np.asarray(_integrate(key, charge, frames, position.astype(np.float32), sensor)[0])
 
 
-def stream(key, frames: Iterable[np.ndarray], count: int, timing: Timing,
-           sensor: spike_camera.Sensor = spike_camera.Sensor(),
-           chunk: int = 256) -> Iterator[np.ndarray]:
+def stream(
+  key,
+  frames: Iterable[np.ndarray],
+  count: int,
+  timing: Timing,
+  sensor: spike_camera.Sensor = spike_camera.Sensor(),
+  chunk: int = 256,
+) -> Iterator[np.ndarray]:
   """The spikes of a whole video, piece by piece, in memory that does not grow with its length.
 
   Args:
@@ -102,14 +112,15 @@ def stream(key, frames: Iterable[np.ndarray], count: int, timing: Timing,
     lowest, highest = (min(int(position[0]), last), min(int(position[-1]) + 1, last))
     while first + len(held) <= highest:
       held.append(next(keyframes))
-    del held[:lowest - first]
+    del held[: lowest - first]
     first = lowest
     padded = np.stack(held + held[-1:] * (room - len(held)))
     if charge is None:
       charge = _start(key, padded.shape[1:], sensor)
-    packed, charge = _integrate(key, charge, padded, (position - first).astype(np.float32),
-                                sensor, start)
-    yield np.asarray(packed)[..., :(total - start) // 8]
+    packed, charge = _integrate(
+      key, charge, padded, (position - first).astype(np.float32), sensor, start
+    )
+    yield np.asarray(packed)[..., : (total - start) // 8]
 
 
 def _at(frames: np.ndarray, moments: np.ndarray) -> np.ndarray:

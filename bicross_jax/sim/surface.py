@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from bicross_jax.sim import scene
-from bicross_jax.sim import shapes
+from bicross_jax.sim import scene, shapes
 from bicross_jax.sim.shapes import Vec
 
 _BOX, _FRUSTUM, _CYLINDER, _SPHEROID, _GROUND, _HALL = range(6)
@@ -49,15 +48,21 @@ def table(world: scene.Scene):
   columns = []
   for kind, s in enumerate(world.solids):
     n = s.taper.shape[0]
-    columns.append(jnp.concatenate(
-        [s.centre, s.half, s.turn, s.taper[:, None], jnp.full((n, 1), float(kind))], 1))
+    columns.append(
+      jnp.concatenate(
+        [s.centre, s.half, s.turn, s.taper[:, None], jnp.full((n, 1), float(kind))], 1
+      )
+    )
   ground = [0.0] * 3 + [1.0] * 3 + [1.0, 0.0, 0.0, float(_GROUND)]
   columns.append(jnp.array([ground]))
   if world.hall is None:
     columns.append(jnp.array([ground]))
   else:
-    columns.append(jnp.concatenate([
-        world.hall.centre, world.hall.half, jnp.array([1.0, 0.0, 0.0, float(_HALL)])])[None])
+    columns.append(
+      jnp.concatenate(
+        [world.hall.centre, world.hall.half, jnp.array([1.0, 0.0, 0.0, float(_HALL)])]
+      )[None]
+    )
   look = [x if x.ndim == 2 else x[:, None] for x in world.look]
   return jnp.concatenate([jnp.concatenate(columns), *look], 1).T
 
@@ -94,18 +99,21 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
   t, which = intersect(world, origin, d)
   # One gather per row: planes that lie whole in memory, which a gather of columns would not give.
   rows = shapes.once(
-      [row.at[which].get(mode="promise_in_bounds") for row in table(world)], world.light.exposure)
+    [row.at[which].get(mode="promise_in_bounds") for row in table(world)], world.light.exposure
+  )
   centre, half = Vec(*rows[0:3]), Vec(*rows[3:6])
   cos, sin, taper, kind = rows[6:10]
   look = scene.Look(
-      tuple(rows[10:13]), tuple(rows[13:15]), tuple(rows[15:19]), tuple(rows[19:22]), *rows[22:26])
+    tuple(rows[10:13]), tuple(rows[13:15]), tuple(rows[15:19]), tuple(rows[19:22]), *rows[22:26]
+  )
 
   ground, sky = which == n, t >= shapes.FAR
   reach = jnp.where(sky, 1.0, t)
   point = origin + d * reach
   scalar = world.light.exposure
   point, q, way = shapes.once(
-      (point, shapes.to_local(point - centre, cos, sin), shapes.to_local(d, cos, sin)), scalar)
+    (point, shapes.to_local(point - centre, cos, sin), shapes.to_local(d, cos, sin)), scalar
+  )
   normal, side = _normal(kind, q, half, taper)
   normal, side = shapes.once((normal, side), scalar)
   facing = shapes.dot(normal, way)
@@ -121,9 +129,21 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
     footprint_v = footprint_v + jnp.abs(along_v)
   footprint_u, footprint_v = shapes.once((footprint_u, footprint_v), scalar)
   return Hit(
-      t, ground, sky, kind == _HALL, point, shapes.to_world(normal, cos, sin), q, half, side,
-      jnp.where(side == 0, q.z, q.x), jnp.where(side == 1, q.z, q.y), footprint_u, footprint_v,
-      look)
+    t,
+    ground,
+    sky,
+    kind == _HALL,
+    point,
+    shapes.to_world(normal, cos, sin),
+    q,
+    half,
+    side,
+    jnp.where(side == 0, q.z, q.x),
+    jnp.where(side == 1, q.z, q.y),
+    footprint_u,
+    footprint_v,
+    look,
+  )
 
 
 def _normal(kind, q: Vec, half: Vec, taper):
@@ -141,9 +161,10 @@ def _normal(kind, q: Vec, half: Vec, taper):
 
   sx, sy, sz = jnp.sign(q.x), jnp.where(kind == _GROUND, -1.0, jnp.sign(q.y)), jnp.sign(q.z)
   flat = Vec(
-      jnp.where(side == 0, sx, 0.0),
-      jnp.where(side == 1, sy, -slope * jnp.where(side == 0, shapes.TAPER_WIDTH, 1.0)),
-      jnp.where(side == 2, sz, 0.0))
+    jnp.where(side == 0, sx, 0.0),
+    jnp.where(side == 1, sy, -slope * jnp.where(side == 0, shapes.TAPER_WIDTH, 1.0)),
+    jnp.where(side == 2, sz, 0.0),
+  )
   squash = jnp.where(kind == _CYLINDER, 0.0, (half.x / half.y) ** 2)
   curved = Vec(q.x, q.y * squash, q.z)
   bent = round_ & ~((kind == _CYLINDER) & cap)

@@ -19,10 +19,10 @@ def random(i, j, seed):
     seed: float32[...] or scalar holding a whole number.
   """
   i, j, seed = (jnp.asarray(x).astype(jnp.int32).astype(jnp.uint32) for x in (i, j, seed))
-  h = (i * jnp.uint32(0x9e3779b1)) ^ (j * jnp.uint32(0x85ebca77)) ^ (seed * jnp.uint32(0xc2b2ae3d))
-  h = (h ^ (h >> 15)) * jnp.uint32(0x2c1b3c6d)
-  h = (h ^ (h >> 12)) * jnp.uint32(0x297a2d39)
-  return ((h ^ (h >> 15)) >> 8).astype(jnp.int32).astype(jnp.float32) * 2.0 ** -24
+  h = (i * jnp.uint32(0x9E3779B1)) ^ (j * jnp.uint32(0x85EBCA77)) ^ (seed * jnp.uint32(0xC2B2AE3D))
+  h = (h ^ (h >> 15)) * jnp.uint32(0x2C1B3C6D)
+  h = (h ^ (h >> 12)) * jnp.uint32(0x297A2D39)
+  return ((h ^ (h >> 15)) >> 8).astype(jnp.int32).astype(jnp.float32) * 2.0**-24
 
 
 def value_noise(u, v, seed):
@@ -50,7 +50,7 @@ def noise(u, v, frequency, footprint, seed):
   """
   total = 0.0
   for octave, weight in enumerate(_OCTAVE_WEIGHTS):
-    f = frequency * _OCTAVE_RATIO ** octave
+    f = frequency * _OCTAVE_RATIO**octave
     visible = jnp.clip(1.5 - 2 * footprint * f, 0, 1)
     total = total + weight * visible * (2 * value_noise(u * f, v * f, seed + octave) - 1)
   return total
@@ -67,6 +67,7 @@ def pulse(x, start, stop, footprint):
   Returns:
     float32[...], the covered share of the footprint, in [0, 1].
   """
+
   def covered(x):
     whole = jnp.floor(x)
     return whole * (stop - start) + jnp.clip(x - whole - start, 0, stop - start)
@@ -104,8 +105,9 @@ def joints(u, v, footprint_u, footprint_v, period_u, period_v, line, shift):
   """
   row = jnp.floor(v / period_v)
   along = u / period_u + shift * row
-  inside = (pulse(along, 0.0, 1 - line / period_u, footprint_u / period_u)
-            * pulse(v / period_v, 0.0, 1 - line / period_v, footprint_v / period_v))
+  inside = pulse(along, 0.0, 1 - line / period_u, footprint_u / period_u) * pulse(
+    v / period_v, 0.0, 1 - line / period_v, footprint_v / period_v
+  )
   visible = jnp.clip(1.5 - 2 * jnp.maximum(footprint_u / period_u, footprint_v / period_v), 0, 1)
   tone = visible * (2 * random(jnp.floor(along), row, 7) - 1)
   return 1 - inside, tone

@@ -5,13 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import domains
-from bicross_jax.sim import render
-from bicross_jax.sim import room
-from bicross_jax.sim import scene
-from bicross_jax.sim import spike_camera
-from bicross_jax.sim import street
+from bicross_jax.sim import camera, domains, render, room, scene, spike_camera, street
 
 VERSION = "1"
 
@@ -51,7 +45,7 @@ def draw(key, domain: domains.Domain) -> tuple[scene.Scene, camera.Motion]:
 def photograph(key, light, sensor: domains.RGBSensor):
   """An sRGB picture with shot and read noise: float32[H, W, 3] linear -> uint8[H, W, 3]."""
   signal = jnp.clip(sensor.gain * light, 0.0, 1.0)
-  spread = jnp.sqrt(signal / sensor.electrons + sensor.read_noise ** 2)
+  spread = jnp.sqrt(signal / sensor.electrons + sensor.read_noise**2)
   noisy = jnp.clip(signal + spread * jax.random.normal(key, light.shape), 0.0, 1.0)
   return jnp.round(255 * spike_camera.linear_to_srgb(noisy)).astype(jnp.uint8)
 
@@ -62,8 +56,9 @@ def instants(keyframes: int, steps: int):
   return jnp.linspace(-half, half, keyframes)
 
 
-def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: int = 3,
-           steps: int = 128) -> Sample:
+def sample(
+  key, domain: domains.Domain, *, height: int, width: int, keyframes: int = 3, steps: int = 128
+) -> Sample:
   """Draws a scene and renders it.
 
   A function of the key alone; jit it with everything else static, map it over keys (on a CPU one
@@ -78,12 +73,23 @@ def sample(key, domain: domains.Domain, *, height: int, width: int, keyframes: i
     steps: of the spike stream, which fixes the window's length.
   """
   world, motion = draw(key, domain)
-  return see(key, world, motion, domain, height=height, width=width, keyframes=keyframes,
-             steps=steps)
+  return see(
+    key, world, motion, domain, height=height, width=width, keyframes=keyframes, steps=steps
+  )
 
 
-def see(key, world: scene.Scene, motion: camera.Motion, domain: domains.Domain, *, height: int,
-        width: int, keyframes: int = 3, steps: int = 128, rain_start=(0.0, 0.0)) -> Sample:
+def see(
+  key,
+  world: scene.Scene,
+  motion: camera.Motion,
+  domain: domains.Domain,
+  *,
+  height: int,
+  width: int,
+  keyframes: int = 3,
+  steps: int = 128,
+  rain_start=(0.0, 0.0),
+) -> Sample:
   """Renders a scene as `sample` does; of the key only the noise of the pictures is drawn.
 
   Args:
@@ -104,8 +110,15 @@ def see(key, world: scene.Scene, motion: camera.Motion, domain: domains.Domain, 
     time, shift = args
     pose = camera.beside(camera.pose(motion, time), shift)
     return render.view(
-        world, pose, matrix, time=time, wetness=domain.weather.wetness, rain=domain.weather.rain,
-        rain_start=rain_start, **size)
+      world,
+      pose,
+      matrix,
+      time=time,
+      wetness=domain.weather.wetness,
+      rain=domain.weather.rain,
+      rain_start=rain_start,
+      **size,
+    )
 
   times = instants(keyframes, steps) if keyframes > 1 else jnp.zeros(1)
   times = jnp.concatenate([times, jnp.zeros(1)])
@@ -114,7 +127,11 @@ def see(key, world: scene.Scene, motion: camera.Motion, domain: domains.Domain, 
   depth, label = render.depth_and_label(world, camera.pose(motion, 0.0), matrix, **size)
   left, right = jax.random.split(jax.random.fold_in(key, 2))
   return Sample(
-      radiance=jnp.clip(images[:-1], 0.0, 1.0),
-      rgb=photograph(left, images[keyframes // 2], domain.rgb),
-      rgb_right=photograph(right, images[-1], domain.rgb),
-      depth=depth, label=label, intrinsics=matrix, baseline=baseline)
+    radiance=jnp.clip(images[:-1], 0.0, 1.0),
+    rgb=photograph(left, images[keyframes // 2], domain.rgb),
+    rgb_right=photograph(right, images[-1], domain.rgb),
+    depth=depth,
+    label=label,
+    intrinsics=matrix,
+    baseline=baseline,
+  )

@@ -18,8 +18,7 @@ import tensorstore
 
 from bicross_jax import errors
 from bicross_jax.train import runs
-from bicross_jax.train.state import TrainState
-from bicross_jax.train.state import Variables
+from bicross_jax.train.state import TrainState, Variables
 
 # item -> a file in it that every checkpoint has
 ITEMS = {"state": "_METADATA", "variables": "_METADATA", "meta": "metadata"}
@@ -45,22 +44,28 @@ class Checkpoints:
     self.folder = (pathlib.Path(workdir) / runs.CHECKPOINTS).absolute()
     self._keep = _Keep()
     self._manager = ocp.CheckpointManager(
-        self.folder,
-        options=ocp.CheckpointManagerOptions(
-            preservation_policy=self._keep, cleanup_tmp_directories=True),
-        item_handlers={
-            "state": ocp.StandardCheckpointHandler(),
-            "variables": ocp.StandardCheckpointHandler(),
-            "meta": ocp.JsonCheckpointHandler(),
-        })
+      self.folder,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=self._keep, cleanup_tmp_directories=True
+      ),
+      item_handlers={
+        "state": ocp.StandardCheckpointHandler(),
+        "variables": ocp.StandardCheckpointHandler(),
+        "meta": ocp.JsonCheckpointHandler(),
+      },
+    )
 
   def latest(self) -> int | None:
     """The step of the last whole checkpoint, or None."""
     return max(_complete(self.folder), default=None)
 
   def save(
-      self, step: int, state: TrainState, variables: Variables, meta: Mapping[str, Any],
-      best: int | None,
+    self,
+    step: int,
+    state: TrainState,
+    variables: Variables,
+    meta: Mapping[str, Any],
+    best: int | None,
   ) -> None:
     """Saves in the background; afterwards only this checkpoint and that of step `best` are kept.
 
@@ -83,14 +88,19 @@ class Checkpoints:
     if step in self._manager.all_steps():
       self._manager.wait_until_finished()
       self._manager.delete(step)
-    saved = self._manager.save(step, args=ocp.args.Composite(
+    saved = self._manager.save(
+      step,
+      args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
         variables=ocp.args.StandardSave(variables),
-        meta=ocp.args.JsonSave(runs.jsonable(meta))))
+        meta=ocp.args.JsonSave(runs.jsonable(meta)),
+      ),
+    )
     if not saved:
       raise errors.UserError(
-          f"checkpoint {step} was not written: {self.folder} holds later ones "
-          f"({', '.join(map(str, self._manager.all_steps()))})")
+        f"checkpoint {step} was not written: {self.folder} holds later ones "
+        f"({', '.join(map(str, self._manager.all_steps()))})"
+      )
 
   def restore(self, step: int, like: TrainState) -> TrainState:
     """The state saved at `step`.
@@ -111,15 +121,16 @@ class Checkpoints:
     there = _leaves(self._manager.item_metadata(step)["state"].tree)
     here = _leaves(like)
     changed = [
-        f"{name}: {there.get(name, 'nothing')} there, {here.get(name, 'nothing')} here"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+      f"{name}: {there.get(name, 'nothing')} there, {here.get(name, 'nothing')} here"
+      for name in sorted(there.keys() | here.keys())
+      if there.get(name) != here.get(name)
     ]
     if changed:
       more = f"; and {len(changed) - 4} more" if changed[4:] else ""
       raise errors.UserError(
-          f"{folder} does not fit (another version, or another number of devices?): "
-          f"{'; '.join(changed[:4])}{more}")
+        f"{folder} does not fit (another version, or another number of devices?): "
+        f"{'; '.join(changed[:4])}{more}"
+      )
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), like)
     args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
     return self._manager.restore(step, args=args)["state"]
@@ -164,13 +175,16 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
   folder = path if path.name == runs.CHECKPOINTS else path / runs.CHECKPOINTS
   if not folder.is_dir():
     raise errors.BadFileError(
-        path, f"holds no {runs.CHECKPOINTS}",
-        "a run's folder, or the folder of a checkpoint with variables and meta")
+      path,
+      f"holds no {runs.CHECKPOINTS}",
+      "a run's folder, or the folder of a checkpoint with variables and meta",
+    )
   steps = _complete(folder)
   if not steps:
     partial = [f"{p.name} lacks {', '.join(_missing(p))}" for p in _numbered(folder)]
     raise errors.BadFileError(
-        folder, "holds no whole checkpoint" + (f" ({'; '.join(partial)})" if partial else ""))
+      folder, "holds no whole checkpoint" + (f" ({'; '.join(partial)})" if partial else "")
+    )
   return folder / str(max(steps) if which == "last" else _best(folder, steps))
 
 
@@ -184,7 +198,8 @@ def read_meta(folder: str | os.PathLike) -> dict[str, Any]:
   lacking = [k for k in ("step", "which", "metric", "metrics", "config") if k not in meta]
   if lacking:
     raise errors.BadFileError(
-        folder, f"is no checkpoint of this package: meta has no {', '.join(lacking)}")
+      folder, f"is no checkpoint of this package: meta has no {', '.join(lacking)}"
+    )
   return meta
 
 
@@ -228,8 +243,10 @@ def check_arrays(folder: pathlib.Path, within: str = "") -> None:
   try:
     keys = tensorstore.KvStore.open(store).result().list().result()
     names = [
-        name for name, _, last in (key.decode().rpartition("/") for key in keys)
-        if last == ".zarray" and name.startswith(within)]
+      name
+      for name, _, last in (key.decode().rpartition("/") for key in keys)
+      if last == ".zarray" and name.startswith(within)
+    ]
     if not names:
       raise ValueError("there are no arrays in it")
     for name in names:
@@ -249,8 +266,9 @@ def _best(folder, steps):
       found.append((rank[metric["mode"]], step))
   if not found:
     raise errors.UserError(
-        f"no checkpoint in {folder} has been validated yet; "
-        f"take the last one, {folder / str(max(steps))}")
+      f"no checkpoint in {folder} has been validated yet; "
+      f"take the last one, {folder / str(max(steps))}"
+    )
   return min(found)[1]
 
 
@@ -273,6 +291,6 @@ def _leaves(tree):
   """name -> "dtype[shape]" of every array of a tree, by Orbax's names (joined with dots)."""
   leaf = lambda x: hasattr(x, "shape") and hasattr(x, "dtype")
   return {
-      jax.tree_util.keystr(path, simple=True, separator="."): f"{x.dtype}{list(x.shape)}"
-      for path, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=leaf)
+    jax.tree_util.keystr(path, simple=True, separator="."): f"{x.dtype}{list(x.shape)}"
+    for path, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=leaf)
   }

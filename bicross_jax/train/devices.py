@@ -9,23 +9,19 @@ import warnings
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
-from jax.sharding import Mesh
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.train.state import AXIS
-from bicross_jax.train.state import Batch
-from bicross_jax.train.state import TrainState
-from bicross_jax.train.state import Variables
+from bicross_jax.train.state import AXIS, Batch, TrainState, Variables
 
 CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
 
 _ALL, _EACH = PartitionSpec(), PartitionSpec(AXIS)
 # Which axis of the state is spread over the devices: none but that of `local`.
 _STATE_AXES = TrainState(
-    step=None, params=None, batch_stats=None, opt_state=None, teacher=None, frozen=None, local=0)
+  step=None, params=None, batch_stats=None, opt_state=None, teacher=None, frozen=None, local=0
+)
 
 
 def pmap_step(train_step: Callable) -> Callable:
@@ -48,8 +44,13 @@ def pmap_step(train_step: Callable) -> Callable:
     return state, jax.lax.psum(metrics, AXIS)
 
   return jax.pmap(
-      body, axis_name=AXIS, in_axes=(_STATE_AXES, 0, None), out_axes=(_STATE_AXES, None),
-      devices=jax.devices(), donate_argnums=(0,))
+    body,
+    axis_name=AXIS,
+    in_axes=(_STATE_AXES, 0, None),
+    out_axes=(_STATE_AXES, None),
+    devices=jax.devices(),
+    donate_argnums=(0,),
+  )
 
 
 def replicate(tree: Any) -> Any:
@@ -98,8 +99,9 @@ def place(state: TrainState) -> TrainState:
       continue
     if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != n:
       raise errors.UserError(
-          f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
-          f"its first axis must be the {n} devices of this machine")
+        f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
+        f"its first axis must be the {n} devices of this machine"
+      )
   copy = lambda x: jnp.array(x, copy=True)
   local = jax.tree.map(lambda x: copy(x) if spread(x) else _spread(x), state.local)
   rest = jax.tree.map(copy, state.replace(local={}))
@@ -122,8 +124,9 @@ def shard(batch: Batch) -> Any:
     if x.ndim == 0 or x.shape[0] % n:
       name = jax.tree_util.keystr(path, simple=True, separator="/")
       raise errors.UserError(
-          f"batch field {name} of shape {x.shape} cannot be divided among {n} devices; "
-          f"choose a batch size that is a multiple of {n}")
+        f"batch field {name} of shape {x.shape} cannot be divided among {n} devices; "
+        f"choose a batch size that is a multiple of {n}"
+      )
     return _spread(x.reshape(n, x.shape[0] // n, *x.shape[1:]))
 
   return jax.tree_util.tree_map_with_path(split, batch)
@@ -140,9 +143,11 @@ def gather(state: TrainState) -> TrainState:
 def whole(state: TrainState) -> TrainState:
   """The shapes of what `gather` gives, of a state whose `local` is this process's part."""
   n = jax.process_count()
-  return state.replace(local=jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct((n * jnp.shape(x)[0], *jnp.shape(x)[1:]), x.dtype),
-      state.local))
+  return state.replace(
+    local=jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((n * jnp.shape(x)[0], *jnp.shape(x)[1:]), x.dtype), state.local
+    )
+  )
 
 
 def part(state: TrainState) -> TrainState:
@@ -196,8 +201,9 @@ def enable_compile_cache() -> pathlib.Path | None:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     problem = (
-        f"no compile cache can be made in {folder} ({error.strerror}); "
-        f"set {CACHE_VARIABLE} to another folder, or to 0")
+      f"no compile cache can be made in {folder} ({error.strerror}); "
+      f"set {CACHE_VARIABLE} to another folder, or to 0"
+    )
     if chosen:
       raise errors.UserError(problem) from error
     warnings.warn(problem, stacklevel=2)
@@ -214,5 +220,4 @@ def _sharding(spec: PartitionSpec) -> NamedSharding:
 
 def _spread(x) -> jax.Array:
   """This host's rows, [local devices, ...], as part of an array over all devices."""
-  return jax.make_array_from_process_local_data(
-      _sharding(_EACH), np.array(jax.device_get(x)))
+  return jax.make_array_from_process_local_data(_sharding(_EACH), np.array(jax.device_get(x)))

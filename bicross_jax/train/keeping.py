@@ -13,13 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.train import checkpoints
-from bicross_jax.train import devices
-from bicross_jax.train import runs
-from bicross_jax.train import windows
-from bicross_jax.train import writers
-from bicross_jax.train.state import Recipe
-from bicross_jax.train.state import TrainState
+from bicross_jax.train import checkpoints, devices, runs, windows, writers
+from bicross_jax.train.state import Recipe, TrainState
 
 PHASES = ("start", "compile", "train", "validate", "save")
 
@@ -115,8 +110,11 @@ class Keeper:
     """The error that says so, and which checkpoint is left."""
     self._store.wait()
     latest = self._store.latest()
-    kept = "there was no checkpoint yet" if latest is None else (
-        f"the last checkpoint before is {self._store.folder / str(latest)}")
+    kept = (
+      "there was no checkpoint yet"
+      if latest is None
+      else (f"the last checkpoint before is {self._store.folder / str(latest)}")
+    )
     return DivergedError(terms, step, kept)
 
   def save(self, step: int, state: TrainState, window: windows.Window | None) -> None:
@@ -174,21 +172,21 @@ class Keeper:
     name, mode = self._recipe.metric
     metrics = self.record.metrics if self.record.validated == step else {}
     return {
-        "step": step,
-        "which": self._recipe.publishes,
-        "metric": {"name": name, "mode": mode, "value": metrics.get(name)},
-        "metrics": metrics,
-        "config": runs.plain(self._config),
-        "config_hash": runs.config_hash(self._config),
-        "versions": runs.versions(),
-        "record": dataclasses.asdict(self.record),
+      "step": step,
+      "which": self._recipe.publishes,
+      "metric": {"name": name, "mode": mode, "value": metrics.get(name)},
+      "metrics": metrics,
+      "config": runs.plain(self._config),
+      "config_hash": runs.config_hash(self._config),
+      "versions": runs.versions(),
+      "record": dataclasses.asdict(self.record),
     }
 
 
 def not_finite(tree: Any) -> list[str]:
   """Paths of the float arrays of a pytree in host memory that are not finite throughout."""
   return [
-      jax.tree_util.keystr(path, simple=True, separator="/")
-      for path, x in jax.tree_util.tree_leaves_with_path(tree)
-      if jnp.issubdtype(x.dtype, jnp.floating) and not np.all(np.isfinite(x))
+    jax.tree_util.keystr(path, simple=True, separator="/")
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    if jnp.issubdtype(x.dtype, jnp.floating) and not np.all(np.isfinite(x))
   ]

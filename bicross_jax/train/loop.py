@@ -16,17 +16,18 @@ import zlib
 import jax
 
 from bicross_jax import errors
-from bicross_jax.train import devices
-from bicross_jax.train import keeping
-from bicross_jax.train import prefetch
-from bicross_jax.train import processes
-from bicross_jax.train import progress
-from bicross_jax.train import runs
-from bicross_jax.train import termination
-from bicross_jax.train import windows
+from bicross_jax.train import (
+  devices,
+  keeping,
+  prefetch,
+  processes,
+  progress,
+  runs,
+  termination,
+  windows,
+)
 from bicross_jax.train.keeping import DivergedError  # part of this module's interface
-from bicross_jax.train.state import Initial
-from bicross_jax.train.state import Recipe
+from bicross_jax.train.state import Initial, Recipe
 
 __all__ = ("Data", "DivergedError", "Stopped", "run")
 _AHEAD = 2  # steps that are handed to the devices before the first of them must be done
@@ -56,12 +57,12 @@ class _StopRequested(Exception):
 
 
 def run(
-    config: Mapping[str, Any],
-    recipe: Recipe,
-    data: Data,
-    validate: Callable[[Callable], Mapping[str, float]],
-    workdir: str | os.PathLike,
-    initial: Initial | None = None,
+  config: Mapping[str, Any],
+  recipe: Recipe,
+  data: Data,
+  validate: Callable[[Callable], Mapping[str, float]],
+  workdir: str | os.PathLike,
+  initial: Initial | None = None,
 ) -> dict[str, Any]:
   """Trains, or goes on with, the run of a folder.
 
@@ -98,7 +99,8 @@ def run(
   stored = processes.by_first(lambda: runs.claim(workdir, config))
   if not all(processes.gather((workdir / runs.CONFIG).is_file())):
     raise errors.UserError(
-        f"not all processes see {workdir.absolute()}; put runs where all machines see them")
+      f"not all processes see {workdir.absolute()}; put runs where all machines see them"
+    )
   if stored is not None:
     processes.say(f"{workdir} holds a finished run: {outcome(stored)}")
     return stored
@@ -109,7 +111,8 @@ def run(
     training = _Training(config, recipe, validate, workdir, stopping, keeper)
     training.begin(initial)
     shown = stack.enter_context(
-        progress.Progress(training.step, config["train"]["steps"], workdir.name))
+      progress.Progress(training.step, config["train"]["steps"], workdir.name)
+    )
     return training.run(data, shown)
 
 
@@ -146,9 +149,10 @@ class _Training:
     self.shown, record = shown, self.keeper.record
     size = sum(x.size for x in jax.tree.leaves(self.state.params))
     shown.message(
-        f"{self.workdir} {f'goes on at step {self.step} of' if self.step else 'starts:'} "
-        f"{self.steps} steps, {size / 1e6:.2f} M parameters, {jax.device_count()} x "
-        f"{jax.devices()[0].device_kind}, jax {jax.__version__}")
+      f"{self.workdir} {f'goes on at step {self.step} of' if self.step else 'starts:'} "
+      f"{self.steps} steps, {size / 1e6:.2f} M parameters, {jax.device_count()} x "
+      f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+    )
     try:
       if record.before is None:
         record.before = self._measure()
@@ -162,12 +166,20 @@ class _Training:
       self._stop()
     self.keeper.wait()
     name, mode = self.recipe.metric
-    result = runs.jsonable({
-        "metric": name, "mode": mode, "before": record.before, "after": record.metrics,
-        "best": record.best, "steps": self.steps,
-        "seconds": {k: round(v, 2) for k, v in record.seconds.items()}})
+    result = runs.jsonable(
+      {
+        "metric": name,
+        "mode": mode,
+        "before": record.before,
+        "after": record.metrics,
+        "best": record.best,
+        "steps": self.steps,
+        "seconds": {k: round(v, 2) for k, v in record.seconds.items()},
+      }
+    )
     result = processes.by_first(
-        lambda: runs.write_json(self.workdir / runs.RESULT, result) or result)
+      lambda: runs.write_json(self.workdir / runs.RESULT, result) or result
+    )
     shown.close()
     shown.message(f"{self.workdir} is done: {outcome(result)}")
     spent = ", ".join(f"{k} {v:.1f} s" for k, v in result["seconds"].items())
@@ -194,8 +206,10 @@ class _Training:
       if self._due("log_every"):
         values = self._log(metrics)
         each = (seconds["train"] - since[1]) / (self.step - since[0])
-        self.keeper.write(self.step, {
-            **{f"train/{k}": v for k, v in values.items()}, "time/images_per_second": rows / each})
+        self.keeper.write(
+          self.step,
+          {**{f"train/{k}": v for k, v in values.items()}, "time/images_per_second": rows / each},
+        )
         self.shown.log(self.step, values, rows / each, each)
         since = self.step, seconds["train"]
       self._maybe_stop()
@@ -283,8 +297,10 @@ class _Training:
       self.keeper.wait()
     self.shown.close()
     self.shown.message(
-        f"asked to stop: saved at step {self.step}; the same command goes on from there"
-        if self.step else "asked to stop: nothing was trained yet")
+      f"asked to stop: saved at step {self.step}; the same command goes on from there"
+      if self.step
+      else "asked to stop: nothing was trained yet"
+    )
     raise Stopped(self.step)
 
 

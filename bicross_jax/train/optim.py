@@ -95,13 +95,13 @@ def schedule(name: str, steps: int, warmup: int = 0) -> Callable[[jax.Array], ja
 
 
 def adam(
-    groups: Sequence[tuple[str, float]],
-    schedule: Callable[[jax.Array], jax.Array] = constant,
-    plateau: Plateau | None = None,
-    clip_norm: float = 0.0,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+  groups: Sequence[tuple[str, float]],
+  schedule: Callable[[jax.Array], jax.Array] = constant,
+  plateau: Plateau | None = None,
+  clip_norm: float = 0.0,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
 ) -> optax.GradientTransformation:
   """Adam (Kingma and Ba, 2015) with a learning rate for each group of parameters.
 
@@ -127,9 +127,9 @@ def adam(
     return jax.tree.map(lambda r: "trained" if r else "frozen", rates(groups, params))
 
   return optax.chain(
-      optax.partition(
-          {"trained": optax.chain(*direction), "frozen": optax.set_to_zero()}, labels),
-      _scale_by_rates(groups, schedule, plateau))
+    optax.partition({"trained": optax.chain(*direction), "frozen": optax.set_to_zero()}, labels),
+    _scale_by_rates(groups, schedule, plateau),
+  )
 
 
 def rates(groups: Sequence[tuple[str, float]], params) -> Any:
@@ -148,8 +148,9 @@ def rates(groups: Sequence[tuple[str, float]], params) -> Any:
   if unmatched:
     shown = ", ".join(unmatched[:8]) + (f" and {len(unmatched) - 8} more" if unmatched[8:] else "")
     raise errors.UserError(
-        f"parameters in no optimiser group: {shown} "
-        f"(groups: {', '.join(repr(pattern) for pattern, _ in groups)})")
+      f"parameters in no optimiser group: {shown} "
+      f"(groups: {', '.join(repr(pattern) for pattern, _ in groups)})"
+    )
   return out
 
 
@@ -161,12 +162,13 @@ def _scale_by_rates(groups, schedule, plateau):
     state = ()
     if plateau is not None:
       state = PlateauState(
-          factor=jnp.asarray(plateau.factor, jnp.float32),
-          patience=jnp.asarray(plateau.patience, jnp.int32),
-          threshold=jnp.asarray(plateau.threshold, jnp.float32),
-          best=jnp.asarray(_NO_VALUE, jnp.float32),
-          bad=jnp.zeros((), jnp.int32),
-          scale=jnp.ones((), jnp.float32))
+        factor=jnp.asarray(plateau.factor, jnp.float32),
+        patience=jnp.asarray(plateau.patience, jnp.int32),
+        threshold=jnp.asarray(plateau.threshold, jnp.float32),
+        best=jnp.asarray(_NO_VALUE, jnp.float32),
+        bad=jnp.zeros((), jnp.int32),
+        scale=jnp.ones((), jnp.float32),
+      )
     return RateState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), state)
 
   def update(updates, state, params=None):
@@ -175,7 +177,8 @@ def _scale_by_rates(groups, schedule, plateau):
     if plateau is not None:
       factor = factor * state.plateau.scale
     updates = jax.tree.map(
-        lambda u, rate: (-rate * factor).astype(u.dtype) * u, updates, rates(groups, updates))
+      lambda u, rate: (-rate * factor).astype(u.dtype) * u, updates, rates(groups, updates)
+    )
     return updates, RateState(state.count + 1, factor.astype(jnp.float32), state.plateau)
 
   return optax.GradientTransformation(init, update)
@@ -205,8 +208,10 @@ def plateau_update(opt_state, value: float):
     bad = jnp.where(better, 0, node.bad + 1)
     cut = bad > node.patience
     return node._replace(
-        best=best, bad=jnp.where(cut, 0, bad),
-        scale=jnp.where(cut, node.scale * node.factor, node.scale))
+      best=best,
+      bad=jnp.where(cut, 0, bad),
+      scale=jnp.where(cut, node.scale * node.factor, node.scale),
+    )
 
   out = jax.tree.map(change, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
   if not found:

@@ -16,9 +16,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
-from jax.sharding import Mesh
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 from orbax.checkpoint import multihost
 
@@ -26,14 +24,14 @@ from bicross_jax import errors
 
 # field of a config's section `distributed` -> environment variable
 VARIABLES = {
-    "coordinator": "JAX_COORDINATOR_ADDRESS",
-    "processes": "JAX_NUM_PROCESSES",
-    "process": "JAX_PROCESS_ID",
+  "coordinator": "JAX_COORDINATOR_ADDRESS",
+  "processes": "JAX_NUM_PROCESSES",
+  "process": "JAX_PROCESS_ID",
 }
 # Launchers that JAX asks itself: the variable that only their tasks have -> the number of tasks.
 _LAUNCHERS = {
-    "SLURM_STEP_NODELIST": "SLURM_NTASKS",
-    "OMPI_MCA_orte_hnp_uri": "OMPI_COMM_WORLD_SIZE",
+  "SLURM_STEP_NODELIST": "SLURM_NTASKS",
+  "OMPI_MCA_orte_hnp_uri": "OMPI_COMM_WORLD_SIZE",
 }
 _PATIENCE = 3600  # seconds that processes wait for the others where `meet` says so
 _END = 60  # seconds in which all must come to their end; after an error of one the others stop
@@ -65,8 +63,9 @@ def start(section: Mapping[str, Any] | None) -> None:
     jax.devices()  # processes tell each other theirs, and would not wait long for that later
   except jax.errors.JaxRuntimeError as error:
     raise errors.UserError(
-        f"the processes cannot meet at {arguments.get('coordinator_address', 'the launcher')}: "
-        f"{str(error).splitlines()[0]}") from error
+      f"the processes cannot meet at {arguments.get('coordinator_address', 'the launcher')}: "
+      f"{str(error).splitlines()[0]}"
+    ) from error
 
 
 def wanted(section: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any] | None:
@@ -82,20 +81,27 @@ def wanted(section: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, 
   missing = [name for name in VARIABLES if name not in given]
   if missing:
     raise errors.UserError(
-        f"config.distributed lacks {' and '.join(missing)}: several processes need "
-        f"{', '.join(VARIABLES)} (or the variables {', '.join(VARIABLES.values())})")
+      f"config.distributed lacks {' and '.join(missing)}: several processes need "
+      f"{', '.join(VARIABLES)} (or the variables {', '.join(VARIABLES.values())})"
+    )
   count, index = _whole("processes", given), _whole("process", given)
   if not 0 <= index < count:
     raise errors.UserError(
-        f"config.distributed.process={index} must be 0 to {count - 1} "
-        f"(config.distributed.processes={count})")
+      f"config.distributed.process={index} must be 0 to {count - 1} "
+      f"(config.distributed.processes={count})"
+    )
   if not given["coordinator"].rpartition(":")[2].isdecimal():
     raise errors.UserError(
-        f"config.distributed.coordinator={given['coordinator']!r} is not host:port of process 0")
+      f"config.distributed.coordinator={given['coordinator']!r} is not host:port of process 0"
+    )
   if count == 1:
     return None
-  return {"coordinator_address": given["coordinator"], "num_processes": count,
-          "process_id": index, "cluster_detection_method": "deactivate"}
+  return {
+    "coordinator_address": given["coordinator"],
+    "num_processes": count,
+    "process_id": index,
+    "cluster_detection_method": "deactivate",
+  }
 
 
 def say(text: str) -> None:
@@ -110,8 +116,7 @@ def meet() -> None:
   A collective operation waits half a minute at most (on CPUs); where some may come later than
   that, as after compiling or building data, they meet first.
   """
-  multihost.get_barrier_sync_fn()(
-      key=f"bicross_jax-{next(_meetings)}", timeout_ms=1000 * _PATIENCE)
+  multihost.get_barrier_sync_fn()(key=f"bicross_jax-{next(_meetings)}", timeout_ms=1000 * _PATIENCE)
 
 
 def gather(value: Any) -> list[Any]:
@@ -159,8 +164,8 @@ def check_same(name: str, value: Any) -> None:
   others = [k for k, v in enumerate(values) if v != values[0]]
   if others:
     raise errors.UserError(
-        f"process {others[0]} has another {name} than process 0: "
-        f"{values[others[0]]}, not {values[0]}")
+      f"process {others[0]} has another {name} than process 0: {values[others[0]]}, not {values[0]}"
+    )
 
 
 class Votes:
@@ -181,8 +186,9 @@ class Votes:
       return wish
     everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("all",)), PartitionSpec("all"))
     mine = np.full((jax.local_device_count(),), wish)
-    self._under_way.append(_any(everywhere)(
-        jax.make_array_from_process_local_data(everywhere, mine)))
+    self._under_way.append(
+      _any(everywhere)(jax.make_array_from_process_local_data(everywhere, mine))
+    )
     return len(self._under_way) > _LAG and bool(self._under_way.popleft())
 
 
@@ -195,5 +201,4 @@ def _whole(name, given):
   try:
     return int(given[name])
   except ValueError:
-    raise errors.UserError(
-        f"{VARIABLES[name]}={given[name]!r} is not a whole number") from None
+    raise errors.UserError(f"{VARIABLES[name]}={given[name]!r} is not a whole number") from None

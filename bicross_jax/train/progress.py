@@ -31,8 +31,14 @@ class Progress:
     """Shows the bar (on a terminal); the time left is counted from here."""
     if not self._silent and sys.stderr.isatty():
       self._bar = tqdm.tqdm(
-          total=self._steps, initial=self._start, desc=self._label, unit="step",
-          dynamic_ncols=True, smoothing=0.1, file=sys.stderr)
+        total=self._steps,
+        initial=self._start,
+        desc=self._label,
+        unit="step",
+        dynamic_ncols=True,
+        smoothing=0.1,
+        file=sys.stderr,
+      )
 
   def advance(self) -> None:
     """One step more."""

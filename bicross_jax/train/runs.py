@@ -52,9 +52,9 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
   a, b = _flatten(plain(there)), _flatten(plain(here))
   shown = lambda flat, name: json.dumps(flat[name]) if name in flat else "nothing"
   return [
-      f"{name}: {shown(a, name)} there, {shown(b, name)} here"
-      for name in sorted(a.keys() | b.keys())
-      if name not in a or name not in b or a[name] != b[name]
+    f"{name}: {shown(a, name)} there, {shown(b, name)} here"
+    for name in sorted(a.keys() | b.keys())
+    if name not in a or name not in b or a[name] != b[name]
   ]
 
 
@@ -76,8 +76,9 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
     changed = differences(read_json(file), config)
     if changed:
       raise errors.UserError(
-          f"{workdir} holds a run of another config ({'; '.join(changed)}); "
-          "choose another --workdir, or delete that folder")
+        f"{workdir} holds a run of another config ({'; '.join(changed)}); "
+        "choose another --workdir, or delete that folder"
+      )
     return finished(workdir)
   if any((workdir / name).exists() for name in (CHECKPOINTS, RESULT, METRICS)):
     raise errors.UserError(f"{workdir} holds parts of a run but no {CONFIG}; choose another folder")

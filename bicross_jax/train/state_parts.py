@@ -1,8 +1,8 @@
 """Parts of the state that a checkpoint holds, such as the student beside a published teacher."""
 
+from collections.abc import Sequence
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -39,13 +39,16 @@ def restore(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | 
         part = part[name]
       checkpoints.check_arrays(folder, ".".join(path))
       item = jax.tree.map(
-          lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part,
-          is_leaf=lambda x: hasattr(x, "shape"))
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+        part,
+        is_leaf=lambda x: hasattr(x, "shape"),
+      )
       for name in reversed(path):
         item = {name: item}
       arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-      part = reader.restore(folder, args=ocp.args.PyTreeRestore(
-          item=item, restore_args=arrays, partial_restore=True))
+      part = reader.restore(
+        folder, args=ocp.args.PyTreeRestore(item=item, restore_args=arrays, partial_restore=True)
+      )
     except (OSError, ValueError, KeyError) as error:
       raise errors.BadFileError(folder, f"cannot be restored: {error}") from error
   for name in path:

@@ -52,8 +52,9 @@ def add(window: Window, metrics: Metrics, watched: Mapping[str, Any], step: jax.
 
   looked_at = {**metrics, **watched}
   return Window(
-      jax.tree.map(jnp.add, window.metrics, dict(metrics)),
-      {name: first(seen, looked_at[name]) for name, seen in window.first_bad.items()})
+    jax.tree.map(jnp.add, window.metrics, dict(metrics)),
+    {name: first(seen, looked_at[name]) for name, seen in window.first_bad.items()},
+  )
 
 
 def means(window: Window) -> dict[str, Any]:
@@ -83,8 +84,8 @@ def diverged(window: Window) -> tuple[list[str], int] | None:
 def to_json(window: Window) -> dict[str, list]:
   """The sums of a finite window in host memory, in a form that JSON keeps exactly."""
   return {
-      name: [np.asarray(total).tolist(), np.asarray(count).tolist()]
-      for name, (total, count) in window.metrics.items()
+    name: [np.asarray(total).tolist(), np.asarray(count).tolist()]
+    for name, (total, count) in window.metrics.items()
   }
 
 
@@ -96,8 +97,11 @@ def from_json(sums: Mapping[str, list], like: Window) -> Window:
   """
   if set(sums) != set(like.metrics):
     raise ValueError(
-        f"saved metrics {sorted(sums)} are not those of this step, {sorted(like.metrics)}")
-  return like.replace(metrics={
+      f"saved metrics {sorted(sums)} are not those of this step, {sorted(like.metrics)}"
+    )
+  return like.replace(
+    metrics={
       name: tuple(np.asarray(v, x.dtype) for v, x in zip(sums[name], pair))
       for name, pair in like.metrics.items()
-  })
+    }
+  )

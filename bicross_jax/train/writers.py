@@ -67,9 +67,8 @@ class TensorBoard:
         older event files in the folder.
     """
     # Imported here: it takes a tenth of a second, and readers of runs do without.
-    from tensorboard.compat.proto import event_pb2  # noqa: PLC0415
-    from tensorboard.compat.proto import summary_pb2  # noqa: PLC0415
-    from tensorboard.summary.writer import record_writer  # noqa: PLC0415
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer import record_writer
 
     self._event, self._summary = event_pb2, summary_pb2
     name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
@@ -80,9 +79,9 @@ class TensorBoard:
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
     scalars = [
-        self._summary.Summary.Value(tag=name, simple_value=float(value))
-        for name, value in values.items()
-        if np.ndim(value) == 0
+      self._summary.Summary.Value(tag=name, simple_value=float(value))
+      for name, value in values.items()
+      if np.ndim(value) == 0
     ]
     self._add(self._event.Event(step=step, summary=self._summary.Summary(value=scalars)))
 

@@ -14,10 +14,10 @@ from bicross_jax import errors
 
 # Matplotlib's name, and the stretch of it that is used: none comes near the black of "no value".
 MAPS = {
-    "depth": ("magma", 1.0, 0.14),
-    "error": ("inferno", 0.14, 1.0),
-    "uncertainty": ("viridis", 0.0, 1.0),
-    "feature": ("cividis", 0.0, 1.0),
+  "depth": ("magma", 1.0, 0.14),
+  "error": ("inferno", 0.14, 1.0),
+  "uncertainty": ("viridis", 0.0, 1.0),
+  "feature": ("cividis", 0.0, 1.0),
 }
 
 
@@ -117,9 +117,7 @@ def feature_activity(feature: np.ndarray) -> np.ndarray:
   return np.sqrt(np.mean(np.square(np.asarray(feature, np.float32)), axis=-1))
 
 
-def spike_picture(
-    spike: np.ndarray, steps: int = 16, white: float | None = None
-) -> np.ndarray:
+def spike_picture(spike: np.ndarray, steps: int = 16, white: float | None = None) -> np.ndarray:
   """Mean of the first steps of a spike stream as a grey picture: uint8[H, W, 3].
 
   Args:
@@ -141,8 +139,10 @@ def spike_white(spike: np.ndarray, steps: int = 16) -> float:
 def firing_rate(spike: np.ndarray, steps: int = 16) -> np.ndarray:
   """Share of the first steps at which a pixel fires: float64[H, W]; see `spike_picture`."""
   if spike.dtype != np.uint8 or spike.ndim != 3 or steps % 8 or steps < 8:
-    raise ValueError(f"packed spikes uint8[H, W, T/8] and steps of 8 are needed, got"
-                     f" {spike.dtype} {spike.shape}, {steps} steps")
+    raise ValueError(
+      f"packed spikes uint8[H, W, T/8] and steps of 8 are needed, got"
+      f" {spike.dtype} {spike.shape}, {steps} steps"
+    )
   return np.unpackbits(spike[..., : steps // 8], axis=-1, bitorder="little").mean(-1)
 
 

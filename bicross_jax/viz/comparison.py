@@ -6,8 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
-from bicross_jax.viz import colour
-from bicross_jax.viz import panels
+from bicross_jax.viz import colour, panels
 
 
 def figure(examples: Sequence[panels.Example], scales: panels.Scales | None = None) -> Figure:
@@ -38,7 +37,7 @@ def figure(examples: Sequence[panels.Example], scales: panels.Scales | None = No
 
 
 def frames(
-    examples: Iterable[panels.Example], scales: panels.Scales, dpi: int = 100
+  examples: Iterable[panels.Example], scales: panels.Scales, dpi: int = 100
 ) -> Iterator[np.ndarray]:
   """One frame of a video for each example, all on one scale.
 

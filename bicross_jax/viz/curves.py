@@ -63,8 +63,12 @@ def figure(judged: Judged, titles: Mapping[str, str]) -> Figure:
 def _sparsification(axes, measures, style):
   for name, j in measures.items():
     curve = j.sparsification
-    axes.plot(100 * curve.fractions, curve.by_uncertainty, label=f"{name}: AUSE {curve.ause:.2f}",
-              **style[name])
+    axes.plot(
+      100 * curve.fractions,
+      curve.by_uncertainty,
+      label=f"{name}: AUSE {curve.ause:.2f}",
+      **style[name],
+    )
   axes.plot(100 * curve.fractions, curve.by_error, "k--", lw=1, label="by error: AUSE 0")
   axes.axhline(curve.by_error[0], color="k", ls=":", lw=1, label=f"none: AUSE {curve.random:.2f}")
   axes.set_xlabel("% of pixels left out", fontsize=8)
@@ -75,8 +79,12 @@ def _sparsification(axes, measures, style):
 def _reliability(axes, measures, style, calibrated):
   for name, j in measures.items():
     factor, ece = (j.factor, j.calibrated) if calibrated else (1.0, j.reliability.ece)
-    axes.plot(factor * j.reliability.claimed, j.reliability.found, label=f"{name}: ECE {ece:.3f}",
-              **style[name])
+    axes.plot(
+      factor * j.reliability.claimed,
+      j.reliability.found,
+      label=f"{name}: ECE {ece:.3f}",
+      **style[name],
+    )
   axes.axline((0, 0), slope=1, color="k", ls="--", lw=1)
   axes.set_xlabel("claimed error", fontsize=8)
   axes.set_ylabel("found error", fontsize=8)

@@ -9,8 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
-from bicross_jax.viz import colour
-from bicross_jax.viz import panels
+from bicross_jax.viz import colour, panels
 
 SMALLEST = 200  # rows; smaller pictures are enlarged by a whole factor
 WIDE = 2.2  # pictures wider than that many times their height stand one above the other
@@ -25,8 +24,9 @@ class _Board(NamedTuple):
   size: tuple[int, int]  # height and width of a picture
 
 
-def frames(examples: Iterable[panels.Example], scale: colour.Scale | None = None
-           ) -> Iterator[np.ndarray]:
+def frames(
+  examples: Iterable[panels.Example], scale: colour.Scale | None = None
+) -> Iterator[np.ndarray]:
   """One frame for each example: input, depth and, where there is one, uncertainty.
 
   Args:
@@ -53,13 +53,23 @@ def frames(examples: Iterable[panels.Example], scale: colour.Scale | None = None
   for example in itertools.chain([first], examples):
     frame = board.background.copy()
     for (row, column), picture in zip(
-        board.corners, _pictures(example, scale, highest).values(), strict=True):
+      board.corners, _pictures(example, scale, highest).values(), strict=True
+    ):
       how = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_NEAREST
-      frame[row:row + height, column:column + width] = cv2.resize(
-          picture, (width, height), interpolation=how)
+      frame[row : row + height, column : column + width] = cv2.resize(
+        picture, (width, height), interpolation=how
+      )
     row, column = board.corners[0]
-    cv2.putText(frame, str(example["key"]), (column + 2, row - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.4,
-                (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(
+      frame,
+      str(example["key"]),
+      (column + 2, row - 7),
+      cv2.FONT_HERSHEY_SIMPLEX,
+      0.4,
+      (0, 0, 0),
+      1,
+      cv2.LINE_AA,
+    )
     yield frame
 
 
@@ -90,11 +100,26 @@ def _board(pictures, scales) -> _Board:
     corners.append((top + TITLE, left + GAP))
     if title not in scales:
       continue
-    drawing.text((left + cell[1] / 2) / total[1], 1 - (top + TITLE / 2) / total[0], title,
-                 ha="center", va="center", fontsize=9)
-    panels.bar(drawing.add_axes((
-        (left + 0.1 * width) / total[1], 1 - (top + TITLE + height + 11) / total[0],
-        0.8 * width / total[1], 7 / total[0])), title, scales[title])
+    drawing.text(
+      (left + cell[1] / 2) / total[1],
+      1 - (top + TITLE / 2) / total[0],
+      title,
+      ha="center",
+      va="center",
+      fontsize=9,
+    )
+    panels.bar(
+      drawing.add_axes(
+        (
+          (left + 0.1 * width) / total[1],
+          1 - (top + TITLE + height + 11) / total[0],
+          0.8 * width / total[1],
+          7 / total[0],
+        )
+      ),
+      title,
+      scales[title],
+    )
   canvas = FigureCanvasAgg(drawing)
   canvas.draw()
   return _Board(np.asarray(canvas.buffer_rgba())[..., :3].copy(), corners, (height, width))

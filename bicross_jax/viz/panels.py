@@ -18,10 +18,10 @@ SPARSE = 0.3  # depth maps with less than this share of known pixels are drawn w
 WIDTH, GAP, TITLE, BAR = 2.6, 0.06, 0.28, 0.42  # inches: a picture, between two, above, below
 KEY, CAPTION = 0.16, 0.18  # inches: a row's name above it, words below its pictures
 LABELS = {
-    "depth": "metres (black: unknown)",
-    "error": "|d - gt| / gt",
-    "uncertainty": "uncertainty",
-    "feature": "root mean square over channels",
+  "depth": "metres (black: unknown)",
+  "error": "|d - gt| / gt",
+  "uncertainty": "uncertainty",
+  "feature": "root mean square over channels",
 }
 
 
@@ -56,7 +56,7 @@ class Scales(NamedTuple):
 
 
 def save(
-    path, examples: Sequence[Example], scale: colour.Scale | None = None, dpi: int = 110
+  path, examples: Sequence[Example], scale: colour.Scale | None = None, dpi: int = 110
 ) -> None:
   """Writes `figure(examples, scale)` as a PNG; at no moment is there half a file under `path`."""
   save_figure(path, figure(examples, scale), dpi)
@@ -76,8 +76,11 @@ def shared_scales(examples: Sequence[Example], scale: colour.Scale | None = None
   depths += [m for e in examples for m in predictions(e).values()]
   scale = scale or (colour.common_scale(*depths) if depths else None)
   highest = [float(np.nanpercentile(e["uncertainty"], 99)) for e in examples if "uncertainty" in e]
-  active = [float(np.percentile(colour.feature_activity(e["feature"]), 99))
-            for e in examples if "feature" in e]
+  active = [
+    float(np.percentile(colour.feature_activity(e["feature"]), 99))
+    for e in examples
+    if "feature" in e
+  ]
   white = [colour.spike_white(e["spike"]) for e in examples if "spike" in e]
   return Scales(scale, _round(highest), _round(active), max(white, default=1.0))
 
@@ -89,7 +92,7 @@ def _round(values):
 
 
 def figure(
-    examples: Sequence[Example], scale: colour.Scale | None = None, scales: Scales | None = None
+  examples: Sequence[Example], scale: colour.Scale | None = None, scales: Scales | None = None
 ) -> Figure:
   """A figure with a row for each example and a column for each field that any of them has.
 
@@ -170,7 +173,7 @@ def _pictures(example, scales):
 
 
 def lay_out(
-    rows: Sequence[Mapping[tuple[int, str], Cell]], scales: Scales, keys: Sequence[str | None]
+  rows: Sequence[Mapping[tuple[int, str], Cell]], scales: Scales, keys: Sequence[str | None]
 ) -> Figure:
   """Draws pictures on a grid, with titles above the columns and colour bars below them.
 
@@ -217,8 +220,12 @@ def lay_out(
         if row[column].caption:
           text(left + WIDTH / 2, y + row_height + foot / 2, row[column].caption, 8, ha="center")
     y += row_height + foot + GAP
-  values = {"depth": scales.depth, "error": 1.0, "uncertainty": scales.uncertainty,
-            "feature": scales.feature}
+  values = {
+    "depth": scales.depth,
+    "error": 1.0,
+    "uncertainty": scales.uncertainty,
+    "feature": scales.feature,
+  }
   quantities = [next(row[c].quantity for row in rows if c in row) for c in columns]
   j = 0
   for quantity, group in itertools.groupby(quantities):

@@ -58,8 +58,8 @@ def _checked(frames):
     shape = shape or frame.shape
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
       raise ValueError(
-          f"frames must be uint8[H, W, 3] of one size, got {frame.dtype} {frame.shape} after"
-          f" {shape}")
+        f"frames must be uint8[H, W, 3] of one size, got {frame.dtype} {frame.shape} after {shape}"
+      )
     yield frame
 
 
@@ -70,14 +70,35 @@ def _write_mp4(path, frames, fps):
   odd = [(0, n % 2) for n in first.shape[:2]]
   height, width = (n + pad for n, (_, pad) in zip(first.shape, odd))
   command = [
-      imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-f", "rawvideo", "-pix_fmt", "rgb24",
-      "-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt",
-      "yuv420p", "-crf", "18", "-f", "mp4", "-y", str(path)]
+    imageio_ffmpeg.get_ffmpeg_exe(),
+    "-loglevel",
+    "quiet",
+    "-f",
+    "rawvideo",
+    "-pix_fmt",
+    "rgb24",
+    "-s",
+    f"{width}x{height}",
+    "-r",
+    str(fps),
+    "-i",
+    "-",
+    "-c:v",
+    "libx264",
+    "-pix_fmt",
+    "yuv420p",
+    "-crf",
+    "18",
+    "-f",
+    "mp4",
+    "-y",
+    str(path),
+  ]
   count = 0
   # A group of its own, so that an interrupt from the keyboard is ours alone.
   with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as ffmpeg:
     try:
-      for count, frame in enumerate(itertools.chain([first], frames), 1):
+      for count, frame in enumerate(itertools.chain([first], frames), 1):  # noqa: B007
         frame = np.ascontiguousarray(np.pad(frame, (*odd, (0, 0)), mode="edge"))
         try:
           ffmpeg.stdin.write(frame.data)
@@ -89,7 +110,8 @@ def _write_mp4(path, frames, fps):
       raise
   if ffmpeg.returncode:
     raise errors.UserError(
-        f"{path.parent}: the video cannot be written: ffmpeg stopped early (is the disk full?)")
+      f"{path.parent}: the video cannot be written: ffmpeg stopped early (is the disk full?)"
+    )
   return count
 
 
@@ -98,11 +120,10 @@ def _write_gif(path, frames, fps):
 
   def pictures():
     nonlocal count
-    for count, frame in enumerate(frames, 1):
+    for _count, frame in enumerate(frames, 1):
       yield Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
 
   pictures = pictures()
   hundredths = max(round(100 / fps), 2)  # players slow down what is faster than 50 a second
-  next(pictures).save(
-      path, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
+  next(pictures).save(path, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
   return count

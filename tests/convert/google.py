@@ -46,8 +46,14 @@ def arrays(state, heads, depths=()):
     out[f"{to}out/bias"] = state[f"{at}attn.proj.bias"]
     layer += 1
   if depths:
-    _convolution(out, "conv_root", "gn_root", state, "patch_embed.backbone.stem.conv",
-                 "patch_embed.backbone.stem.norm")
+    _convolution(
+      out,
+      "conv_root",
+      "gn_root",
+      state,
+      "patch_embed.backbone.stem.conv",
+      "patch_embed.backbone.stem.norm",
+    )
   for stage, depth in enumerate(depths):
     for unit in range(depth):
       at = f"patch_embed.backbone.stages.{stage}.blocks.{unit}."
@@ -55,8 +61,14 @@ def arrays(state, heads, depths=()):
       for i in (1, 2, 3):
         _convolution(out, f"{to}conv{i}", f"{to}gn{i}", state, f"{at}conv{i}", f"{at}norm{i}")
       if unit == 0:
-        _convolution(out, f"{to}conv_proj", f"{to}gn_proj", state, f"{at}downsample.conv",
-                     f"{at}downsample.norm")
+        _convolution(
+          out,
+          f"{to}conv_proj",
+          f"{to}gn_proj",
+          state,
+          f"{at}downsample.conv",
+          f"{at}downsample.norm",
+        )
   return out
 
 

@@ -5,7 +5,10 @@ import re
 import numpy as np
 
 _SIMPLE = (  # in order; the first that occurs in a name is replaced
-  ("pretrained.model.patch_embed.backbone.stem.conv", "dpt.embeddings.backbone.bit.embedder.convolution"),
+  (
+    "pretrained.model.patch_embed.backbone.stem.conv",
+    "dpt.embeddings.backbone.bit.embedder.convolution",
+  ),
   ("pretrained.model.patch_embed.backbone.stem.norm", "dpt.embeddings.backbone.bit.embedder.norm"),
   ("pretrained.model.patch_embed.proj", "dpt.embeddings.projection"),
   ("pretrained.model.cls_token", "dpt.embeddings.cls_token"),
@@ -35,14 +38,18 @@ def arrays(state):
     block = re.match(r"pretrained\.model\.blocks\.(\d+)\.(.*)", name)
     unit = re.match(r"scratch\.refinenet(\d)\.(.*)", name)
     layer = re.match(r"scratch\.layer(\d)_rn", name)
-    stage = re.match(r"pretrained\.model\.patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.*)", name)
+    stage = re.match(
+      r"pretrained\.model\.patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.*)", name
+    )
     if block and "qkv" in name:
       for part, array in zip(("query", "key", "value"), np.split(value, 3)):
         out[f"dpt.encoder.layer.{block[1]}.attention.attention.{part}.{kind}"] = array
     elif block:
       out[f"dpt.encoder.layer.{block[1]}.{_simple(block[2])}"] = value
     elif stage:
-      out[f"dpt.embeddings.backbone.bit.encoder.stages.{stage[1]}.layers.{stage[2]}.{stage[3]}"] = value
+      out[f"dpt.embeddings.backbone.bit.encoder.stages.{stage[1]}.layers.{stage[2]}.{stage[3]}"] = (
+        value
+      )
     elif unit:  # the deepest comes first
       rest = unit[2].replace("resConfUnit", "residual_layer").replace(".conv", ".convolution")
       rest = rest.replace("out_conv", "projection")

@@ -36,7 +36,9 @@ def test_half_floats_become_float32(tmp_path):
   values = np.arange(4, dtype=np.float32)
   path = tmp_path / "half.safetensors"
   safetensors.save_file(
-    {"a": values.astype(np.float16), "b": values.astype(ml_dtypes.bfloat16), "n": np.arange(3)}, path)
+    {"a": values.astype(np.float16), "b": values.astype(ml_dtypes.bfloat16), "n": np.arange(3)},
+    path,
+  )
   _same(files.read(path), {"a": values, "b": values, "n": np.arange(3)})
 
 
@@ -58,7 +60,9 @@ def test_bad_files_are_told(tmp_path):
     files.read(tmp_path / "absent.npz")
   with pytest.raises(errors.BadFileError, match="is a folder"):
     files.read(tmp_path)
-  refused("a.onnx", b"1", r"no known kind of weights \(expected .pt, .pth, .bin, .safetensors, .npz\)")
+  refused(
+    "a.onnx", b"1", r"no known kind of weights \(expected .pt, .pth, .bin, .safetensors, .npz\)"
+  )
   refused("b.npz", b"", "whole .npz")
   refused("c.npz", whole[:300], "whole .npz")
   refused("d.npz", whole[:200] + b"\xff" + whole[201:], "whole .npz")
@@ -86,5 +90,4 @@ def test_bad_safetensors_are_told(tmp_path, published):
 def test_every_file_may_hold_every_naming(tmp_path, tiny, published):
   np.savez(tmp_path / "dpt.npz", **published)
   got = convert.from_torch("dpt", files.read(tmp_path / "dpt.npz"), backbone="tiny")
-  np.testing.assert_array_equal(
-    got["params"]["skip1"]["kernel"], tiny["params"]["skip1"]["kernel"])
+  np.testing.assert_array_equal(got["params"]["skip1"]["kernel"], tiny["params"]["skip1"]["kernel"])

@@ -69,7 +69,8 @@ def test_the_same_backbones_under_names_of_google(title):
   options = {"backbone": case["backbone"]}
   got = convert.from_torch("dpt", state, **options)
   assert jax.tree.map(np.shape, got) == {
-    "params": {"backbone": _shapes(**options)["params"]["backbone"]}}
+    "params": {"backbone": _shapes(**options)["params"]["backbone"]}
+  }
 
 
 def test_values_are_the_same_under_every_name(tiny, published):
@@ -77,8 +78,12 @@ def test_values_are_the_same_under_every_name(tiny, published):
   without = {"params": {k: v for k, v in tiny["params"].items() if k != "uncertainty_head"}}
   timm = {
     name.removeprefix("pretrained.model."): value
-    for name, value in published.items() if name.startswith("pretrained.model.")}
-  convert_tiny = lambda state, **options: convert.from_torch("dpt", state, backbone="tiny", **options)
+    for name, value in published.items()
+    if name.startswith("pretrained.model.")
+  }
+  convert_tiny = lambda state, **options: convert.from_torch(
+    "dpt", state, backbone="tiny", **options
+  )
   _equal(convert_tiny(published), tiny)
   _equal(convert_tiny(huggingface.arrays(published), **ALONE), without)
   _equal(convert_tiny(timm), backbone)
@@ -108,14 +113,16 @@ def test_positions_are_resized_as_torch_does_and_the_class_token_is_kept():
   state = _expand(NAMES["timm vit_base_patch16_384"]["arrays"])
   old = np.random.default_rng(0).standard_normal((1, 1 + 14 * 14, 768), np.float32)
   got = torch_state.convert(
-    "dpt", models.create("dpt", backbone="base"), {**state, "pos_embed": old})
+    "dpt", models.create("dpt", backbone="base"), {**state, "pos_embed": old}
+  )
   assert got.notes == ["positions resized from 14x14 to 24x24"]
   grid = torch.from_numpy(old[:, 1:].reshape(1, 14, 14, 768).transpose(0, 3, 1, 2))
   want = torch.nn.functional.interpolate(grid, (24, 24), mode="bilinear", align_corners=False)
   have = got.variables["params"]["backbone"]["vit"]["pos_embed"]
   np.testing.assert_array_equal(have[:, 0], old[:, 0])
   np.testing.assert_allclose(
-    have[:, 1:].reshape(1, 24, 24, 768), want.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+    have[:, 1:].reshape(1, 24, 24, 768), want.numpy().transpose(0, 2, 3, 1), atol=1e-5
+  )
 
 
 def test_positions_on_a_plane_stay_on_it(published):
@@ -123,8 +130,7 @@ def test_positions_on_a_plane_stay_on_it(published):
   y, x = np.meshgrid(np.arange(12) + 0.5, np.arange(12) + 0.5, indexing="ij")
   plane = np.repeat((2 * y - x)[..., None], 128, axis=-1).reshape(1, 144, 128)
   old = np.concatenate([published["pretrained.model.pos_embed"][:, :1], plane], axis=1)
-  got = convert.from_torch(
-    "dpt", {**published, "pretrained.model.pos_embed": old}, backbone="tiny")
+  got = convert.from_torch("dpt", {**published, "pretrained.model.pos_embed": old}, backbone="tiny")
   have = got["params"]["backbone"]["vit"]["pos_embed"][0, 1:, 0].reshape(6, 10)
   y, x = np.meshgrid((np.arange(6) + 0.5) * 2, (np.arange(10) + 0.5) * 1.2, indexing="ij")
   np.testing.assert_allclose(have, 2 * y - x, atol=1e-5)
@@ -132,7 +138,9 @@ def test_positions_on_a_plane_stay_on_it(published):
 
 def test_a_stem_is_inflated_on_request_only(tiny, published):
   options = dict(backbone="tiny", in_channels=128, stem_bins=16)
-  with pytest.raises(errors.UserError, match="1 misshapen: .*stem.conv.weight .*takes RGB: `inflate`"):
+  with pytest.raises(
+    errors.UserError, match="1 misshapen: .*stem.conv.weight .*takes RGB: `inflate`"
+  ):
     convert.from_torch("dpt", published, **options)
   got = convert.from_torch("dpt", published, inflate=True, **options)
   _equal(got, jax.tree.map(np.asarray, transfer.inflate_stem(tiny, 128, 16)))
@@ -151,12 +159,20 @@ def test_refusals(published):
   norm = "dpt.layernorm.weight"
   first = "dpt.embeddings.projection.weight"
   for state, words in (
-    (_without(theirs, key), ["1 missing: params/backbone/vit/block2/attention/qkv/kernel (there is only"]),
+    (
+      _without(theirs, key),
+      ["1 missing: params/backbone/vit/block2/attention/qkv/kernel (there is only"],
+    ),
     ({**theirs, key: theirs[key][:, :-1]}, [f"1 misshapen: {key} (128, 127) for a part of"]),
     ({**theirs, key: theirs[key] * np.nan}, [f"1 not finite: {key}"]),
-    ({**theirs, "extra": theirs[norm], norm: theirs[norm][:3]}, ["1 unknown: extra", f"{norm} (3,)"]),
-    ({**theirs, first.replace("projection", "patch_embeddings.projection"): theirs[first]},
-     ["1 unknown: dpt.embeddings.patch_embeddings.projection.weight"]),
+    (
+      {**theirs, "extra": theirs[norm], norm: theirs[norm][:3]},
+      ["1 unknown: extra", f"{norm} (3,)"],
+    ),
+    (
+      {**theirs, first.replace("projection", "patch_embeddings.projection"): theirs[first]},
+      ["1 unknown: dpt.embeddings.patch_embeddings.projection.weight"],
+    ),
     ({**theirs, query: theirs[query][0]}, [f"1 misshapen: {query} (128,) for a part of"]),
     ({}, ["no weights of dpt under any known naming (DPT", "their names are none"]),
     ({"a.b": theirs[norm]}, ["their names are a.b"]),
@@ -165,7 +181,9 @@ def test_refusals(published):
       convert.from_torch("dpt", state, backbone="tiny", **ALONE)
     text = str(error.value)
     assert all(word in text for word in words) and "\n" not in text, text
-  with pytest.raises(errors.UserError, match=r"6 missing: .*no uncertainty head: .*uncertainty=False"):
+  with pytest.raises(
+    errors.UserError, match=r"6 missing: .*no uncertainty head: .*uncertainty=False"
+  ):
     convert.from_torch("dpt", theirs, backbone="tiny")
 
 

@@ -19,8 +19,13 @@ BACKBONES = {
   "vit_large_patch16_384": ("large", 1e-4),
 }
 PLAIN = dict(
-  hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072,
-  neck_hidden_sizes=[96, 192, 384, 768], backbone_out_indices=[2, 5, 8, 11])
+  hidden_size=768,
+  num_hidden_layers=12,
+  num_attention_heads=12,
+  intermediate_size=3072,
+  neck_hidden_sizes=[96, 192, 384, 768],
+  backbone_out_indices=[2, 5, 8, 11],
+)
 HYBRID = dict(is_hybrid=True, neck_hidden_sizes=[256, 512, 768, 768])
 
 
@@ -35,7 +40,8 @@ def _draw(golden, module):
   """Puts random weights into a PyTorch module and returns its state dict as arrays."""
   torch = pytest.importorskip("torch")
   state = {
-    name: golden.weight(name, tuple(value.shape), 0) for name, value in module.state_dict().items()}
+    name: golden.weight(name, tuple(value.shape), 0) for name, value in module.state_dict().items()
+  }
   module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
   module.eval()
   return state
@@ -47,9 +53,9 @@ def _image():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone, config, tolerance", [
-  ("base", PLAIN, 1e-4), ("hybrid", HYBRID, 1e-3),
-])
+@pytest.mark.parametrize(
+  "backbone, config, tolerance", [("base", PLAIN, 1e-4), ("hybrid", HYBRID, 1e-3)]
+)
 def test_depth_equals_that_of_transformers(golden, tmp_path, backbone, config, tolerance):
   """With the eps of layer norm that transformers takes, 1e-12, and with that of DPT itself, 1e-6."""
   torch = pytest.importorskip("torch")
@@ -99,7 +105,9 @@ def test_backbones_equal_those_of_timm(golden, tmp_path, name, source):
   module = timm.create_model(name, pretrained=False)
   state = _draw(golden, module)
   if source == "google":
-    depths = [len(s.blocks) for s in module.patch_embed.backbone.stages] if backbone == "hybrid" else []
+    depths = (
+      [len(s.blocks) for s in module.patch_embed.backbone.stages] if backbone == "hybrid" else []
+    )
     path = tmp_path / "google.npz"
     np.savez(path, **google.arrays(state, module.blocks[0].attn.num_heads, depths))
     _draw_other(module)
@@ -112,7 +120,9 @@ def test_backbones_equal_those_of_timm(golden, tmp_path, name, source):
   stages, blocks, token = _features(module, torch_x)
   got = jax.jit(dpt.Encoder(variant).apply)({"params": variables["params"]["backbone"]}, x)
   wanted = (stages, [blocks[i] for i in variant.taps], token)
-  errors = [_error(a, b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True)]
+  errors = [
+    _error(a, b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True)
+  ]
   print(f"{source} {name}: {max(errors):.1e}")
   assert max(errors) <= tolerance
 

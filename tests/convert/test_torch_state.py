@@ -56,11 +56,14 @@ def test_entries_that_do_not_fit_are_listed(state):
   assert "\n" not in text
 
 
-@pytest.mark.parametrize("options, message", [
-  ({"in_channels": 3}, "misshapen: .*stem.conv.weight"),
-  ({"uncertainty": False}, "6 unknown: uncertaity_head"),
-  ({"backbone": "base"}, "missing"),
-])
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    ({"in_channels": 3}, "misshapen: .*stem.conv.weight"),
+    ({"uncertainty": False}, "6 unknown: uncertaity_head"),
+    ({"backbone": "base"}, "missing"),
+  ],
+)
 def test_options_must_fit(state, options, message):
   with pytest.raises(errors.UserError, match=message):
     convert.from_torch("dpt", state, **{**OPTIONS, **options})

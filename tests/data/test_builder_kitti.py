@@ -4,20 +4,17 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import kitti_layout
-from bicross_jax.data import pipeline
-from bicross_jax.data import spike_simulation
+from bicross_jax.data import kitti_layout, pipeline, spike_simulation
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import image, spikes
 from bicross_jax.data.layouts import kitti
 from bicross_jax.sim import streams
 
 DRIVES = {"2011_09_26_drive_0001_sync": (37, 125), "2011_10_03_drive_0002_sync": (38, 124)}
 PARTS = {
-    "train": ("2011_09_26_drive_0001_sync", "2011_10_03/2011_10_03_drive_0002_sync/0000000001"),
-    "validation": ("2011_10_03_drive_0002_sync/0000000002",),
-    "test": ("2011_10_03_drive_0002_sync/0000000000",),
+  "train": ("2011_09_26_drive_0001_sync", "2011_10_03/2011_10_03_drive_0002_sync/0000000001"),
+  "validation": ("2011_10_03_drive_0002_sync/0000000002",),
+  "test": ("2011_10_03_drive_0002_sync/0000000000",),
 }
 
 
@@ -28,9 +25,9 @@ def _example(drive, number):
   depth = np.round(rng.uniform(1, 80, (height, width)) * 256).astype(np.float32) / 256
   depth[rng.random((height, width)) < 0.7] = 0
   return {
-      "rgb": rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
-      "spike": rng.integers(0, 2, (20, height, width)).astype(np.uint8),
-      "depth": depth,
+    "rgb": rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
+    "spike": rng.integers(0, 2, (20, height, width)).astype(np.uint8),
+    "depth": depth,
   }
 
 
@@ -52,20 +49,32 @@ def tree(tmp_path, monkeypatch):
 
 
 def _open(tree, height=32, width=120, parts=PARTS, steps=16, **overrides):
-  config = ml_collections.ConfigDict(dict(
-      name="kitti", domain="listed", data_dir=str(tree), height=height, width=width, steps=steps,
-      limit=0, labelled=0, batch_size=2, parts=parts, allow_missing=False))
+  config = ml_collections.ConfigDict(
+    dict(
+      name="kitti",
+      domain="listed",
+      data_dir=str(tree),
+      height=height,
+      width=width,
+      steps=steps,
+      limit=0,
+      labelled=0,
+      batch_size=2,
+      parts=parts,
+      allow_missing=False,
+    )
+  )
   config.update(overrides)
   return pipeline.open(config)
 
 
 def _batches(data, height=32, width=120, steps=16):
   spec = {
-      "rgb": jax.ShapeDtypeStruct((height, width, 3), np.uint8),
-      "spike": jax.ShapeDtypeStruct((height, width, steps // 8), np.uint8),
-      "depth": jax.ShapeDtypeStruct((height, width), np.float32),
-      "frame": jax.ShapeDtypeStruct((2,), np.int32),
-      "crop": jax.ShapeDtypeStruct((4,), np.int32),
+    "rgb": jax.ShapeDtypeStruct((height, width, 3), np.uint8),
+    "spike": jax.ShapeDtypeStruct((height, width, steps // 8), np.uint8),
+    "depth": jax.ShapeDtypeStruct((height, width), np.float32),
+    "frame": jax.ShapeDtypeStruct((2,), np.int32),
+    "crop": jax.ShapeDtypeStruct((4,), np.int32),
   }
   return data.batches(spec, seed=0)
 
@@ -73,14 +82,15 @@ def _batches(data, height=32, width=120, steps=16):
 def test_the_view_is_the_bottom_of_the_frame_and_the_truth_is_whole(tree):
   data = _open(tree)
   assert data.sizes == {"train": 4, "validation": 1, "test": 1}
-  (batch, truths), = _batches(data).evaluation("test")
+  ((batch, truths),) = _batches(data).evaluation("test")
   want = _example("2011_10_03_drive_0002_sync", 0)  # 38x124: 6 rows above, 2 columns left
   view = np.s_[6:38, 2:122]
   np.testing.assert_array_equal(batch["rgb"][0], want["rgb"][view])
   np.testing.assert_array_equal(batch["depth"][0], want["depth"][view])
   stream = np.moveaxis(want["spike"][:16], 0, -1)[view]
   np.testing.assert_array_equal(
-      np.unpackbits(batch["spike"][0], axis=-1, bitorder="little"), stream)
+    np.unpackbits(batch["spike"][0], axis=-1, bitorder="little"), stream
+  )
   assert batch["frame"].tolist() == [[38, 124], [0, 0]]
   assert batch["crop"][0].tolist() == [6, 2, 32, 120]
   assert batch["mask"].tolist() == [True, False]
@@ -103,7 +113,7 @@ def test_a_change_of_the_files_is_another_copy(tree):
   depth_files.write_png16(path, np.full((38, 124), 7.0), 256)
   data = _open(tree)
   assert data.folder != before
-  (_, truths), = _batches(data).evaluation("test")
+  ((_, truths),) = _batches(data).evaluation("test")
   assert np.all(truths[0]["depth"] == 7)
 
 
@@ -113,8 +123,14 @@ def test_missing_files_are_named_with_where_to_get_them(tree, capsys):
   with pytest.raises(errors.UserError) as caught:
     _open(tree)
   message = str(caught.value)
-  for words in ("1 of the 4 train frames", str(tree / "input"), "depth/0000000001.png",
-                "cvlibs.net", "simulate_spikes", "allow_missing"):
+  for words in (
+    "1 of the 4 train frames",
+    str(tree / "input"),
+    "depth/0000000001.png",
+    "cvlibs.net",
+    "simulate_spikes",
+    "allow_missing",
+  ):
     assert words in message
   assert _open(tree, allow_missing=True).sizes["train"] == 3
   assert "1 of the 4 train frames" in capsys.readouterr().out
@@ -127,7 +143,9 @@ def test_the_eigen_split_takes_the_frames_of_its_lists(tree):
     _open(tree, domain="eigen", allow_missing=True)  # that part would be empty
 
 
-@pytest.mark.parametrize("overrides, words", [
+@pytest.mark.parametrize(
+  "overrides, words",
+  [
     (dict(domain="garg"), "eigen, eigen_benchmark, partial"),
     (dict(data_dir="/nowhere"), "/nowhere/input"),
     (dict(parts={**PARTS, "test": ()}), "parts.test lists no"),
@@ -136,7 +154,8 @@ def test_the_eigen_split_takes_the_frames_of_its_lists(tree):
     (dict(height=38), "37x124"),
     (dict(steps=24), "has 20 steps"),
     (dict(steps=20), "multiple of 8"),
-])
+  ],
+)
 def test_what_does_not_fit_is_refused(tree, overrides, words):
   if words is None:
     assert _open(tree, **overrides).sizes["train"] == 4
@@ -153,8 +172,9 @@ def test_files_of_different_sizes_are_refused(tree):
   assert not list((tree.parent / "built").rglob("*.array_record*"))
 
 
-@pytest.mark.parametrize("part, count", [
-    ("train", 22600), ("validation", 888), ("test", 697), ("benchmark_test", 652)])
+@pytest.mark.parametrize(
+  "part, count", [("train", 22600), ("validation", 888), ("test", 697), ("benchmark_test", 652)]
+)
 def test_the_shipped_lists_are_those_of_the_literature(part, count):
   keys = kitti.eigen_frames(part)
   assert len(keys) == len(set(keys)) == count
@@ -167,7 +187,7 @@ def test_the_shipped_lists_are_those_of_the_literature(part, count):
 
 def test_eigen_split_on_real_files_names(samples):
   lines = (samples / "kitti_raw" / "eigen_test_files_subset.txt").read_text().splitlines()
-  listed = {"{}/{:010d}".format(l.split()[0], int(l.split()[1])) for l in lines if l.strip()}
+  listed = {f"{line.split()[0]}/{int(line.split()[1]):010d}" for line in lines if line.strip()}
   assert listed and listed <= set(kitti.eigen_frames("test"))
 
 
@@ -184,11 +204,13 @@ def test_real_frames(samples, tmp_path, monkeypatch):
       (folder / kind / f"{name}.png").symlink_to(source / kind / f"{name}.png")
     grey = image.read_rgb(source / "rgb" / f"{name}.png").mean(axis=-1) / 255
     phase = np.arange(1, 9)[:, None, None] * grey / 2
-    spikes.write_npy(folder / "spike" / "npy" / f"{name}.npy",
-                     np.diff(np.floor(phase), axis=0, prepend=0).astype(np.uint8))
+    spikes.write_npy(
+      folder / "spike" / "npy" / f"{name}.npy",
+      np.diff(np.floor(phase), axis=0, prepend=0).astype(np.uint8),
+    )
   parts = {"train": (drive,), "validation": (f"{drive}/0000000005",), "test": (drive,)}
   data = _open(tmp_path / "tree", height=352, width=1216, parts=parts, steps=8)
-  (batch, truths), = _batches(data, 352, 1216, 8).evaluation("test")
+  ((batch, truths),) = _batches(data, 352, 1216, 8).evaluation("test")
   assert [t["depth"].shape for t in truths] == [(375, 1242)] * 2
   assert batch["crop"].tolist() == [[23, 13, 352, 1216]] * 2
   valid = truths[0]["depth"] > 0
@@ -209,7 +231,7 @@ def test_the_layout_that_simulate_spikes_writes(samples, tmp_path, monkeypatch):
     kitti_layout.write_frame(frames[name], tmp_path / "tree", plan)
   parts = {"train": (first, second), "validation": (first,), "test": (first, second)}
   data = _open(tmp_path / "tree", height=352, width=1216, parts=parts)
-  (batch, truths), = _batches(data, 352, 1216, 16).evaluation("test")
+  ((batch, truths),) = _batches(data, 352, 1216, 16).evaluation("test")
   assert [int((t["depth"] > 0).sum()) for t in truths] == [16862, 18797]  # data/README.md
   assert truths[0]["depth"].sum() / 16862 == pytest.approx(17.1630, abs=2e-3)
   rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)

@@ -3,8 +3,8 @@
 import jax
 import ml_collections
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
 from bicross_jax import errors
 from bicross_jax.data import pipeline
@@ -18,9 +18,19 @@ def _built_elsewhere(tmp_path_factory, monkeypatch):
 
 
 def _open(case, data_dir, size, steps=16, **overrides):
-  config = ml_collections.ConfigDict(dict(
-      name=case.dataset, domain=case.domain, data_dir=str(data_dir), height=size[0], width=size[1],
-      steps=steps, limit=0, labelled=0, batch_size=1))
+  config = ml_collections.ConfigDict(
+    dict(
+      name=case.dataset,
+      domain=case.domain,
+      data_dir=str(data_dir),
+      height=size[0],
+      width=size[1],
+      steps=steps,
+      limit=0,
+      labelled=0,
+      batch_size=1,
+    )
+  )
   config.update(overrides)
   return pipeline.open(config)
 
@@ -28,9 +38,10 @@ def _open(case, data_dir, size, steps=16, **overrides):
 def _examples(data, part, size, steps=16):
   h, w = size
   spec = {
-      "rgb": jax.ShapeDtypeStruct((h, w, 3), np.uint8),
-      "spike": jax.ShapeDtypeStruct((h, w, steps // 8), np.uint8),
-      "depth": jax.ShapeDtypeStruct((h, w), np.float32)}
+    "rgb": jax.ShapeDtypeStruct((h, w, 3), np.uint8),
+    "spike": jax.ShapeDtypeStruct((h, w, steps // 8), np.uint8),
+    "depth": jax.ShapeDtypeStruct((h, w), np.float32),
+  }
   for batch, truths in data.batches(spec, seed=0).evaluation(part):
     for i, truth in enumerate(truths):
       bits = np.unpackbits(batch["spike"][i], axis=-1, bitorder="little")
@@ -57,10 +68,13 @@ def test_what_stands_in_the_files_comes_back(name, tmp_path):
   assert seen == {part: {row[0] for row in rows} for part, rows in case.frames.items()}
 
 
-@pytest.mark.parametrize("name, words", [
+@pytest.mark.parametrize(
+  "name, words",
+  [
     ("vkitti 2.0.3", "19x24 is larger than the smallest frame of vkitti, 18x24"),
     ("respike", "config.data.height"),
-])
+  ],
+)
 def test_a_crop_that_frames_do_not_fill_is_refused(name, words, tmp_path):
   case = trees.CASES[name]
   trees.write(tmp_path, case)
@@ -68,10 +82,13 @@ def test_a_crop_that_frames_do_not_fill_is_refused(name, words, tmp_path):
     _open(case, tmp_path, (19, 24))
 
 
-@pytest.mark.parametrize("damage, words", [
+@pytest.mark.parametrize(
+  "damage, words",
+  [
     (lambda p: np.save(p, np.zeros((20, 18, 23), np.uint8)), "18x23"),
     (lambda p: np.save(p, np.zeros((8, 18, 24), np.uint8)), "8 steps"),
-])
+  ],
+)
 def test_a_stream_that_does_not_fit_is_refused(damage, words, tmp_path):
   case = trees.CASES["vkitti 2.0.3"]
   trees.write(tmp_path, case)
@@ -121,8 +138,9 @@ def test_real_nyu_frames(samples, tmp_path):
   case = trees.Case("nyu", "lists", {})
   data = _open(case, tmp_path, (480, 640), steps=8)
   assert data.sizes == {"train": 1, "validation": 1, "test": 2}
-  found = {t["key"][-5:]: (t["depth"], rgb) for t, rgb, _, _ in
-           _examples(data, "test", (480, 640), 8)}
+  found = {
+    t["key"][-5:]: (t["depth"], rgb) for t, rgb, _, _ in _examples(data, "test", (480, 640), 8)
+  }
   for number, valid, low, high in (("00000", 0.733, 1.390, 6.625), ("00050", 0.751, 0.887, 8.266)):
     depth, rgb = found[number]  # data/README.md, section 6
     assert (depth > 0).mean() == pytest.approx(valid, abs=5e-4)
@@ -145,27 +163,40 @@ def test_kitti_as_published_with_laser_scans(samples, tmp_path):
     stream = tmp_path / "spike" / drive[:10] / drive / "image_02" / "data" / f"{name}.npy"
     stream.parent.mkdir(parents=True, exist_ok=True)
     np.save(stream, np.zeros((8, 375, 1242), np.uint8))
-  data = _open(trees.Case("kitti", "listed", {}), tmp_path, (352, 1216), steps=8, parts={
-      "train": frames_[:1], "validation": frames_[1:2], "test": frames_})
+  data = _open(
+    trees.Case("kitti", "listed", {}),
+    tmp_path,
+    (352, 1216),
+    steps=8,
+    parts={"train": frames_[:1], "validation": frames_[1:2], "test": frames_},
+  )
   found = [t["depth"] for t, *_ in _examples(data, "test", (352, 1216), 8)]
   assert [int((depth > 0).sum()) for depth in found] == [16862, 18797, 19299]
   assert [depth[depth > 0].mean() for depth in found] == pytest.approx(
-      [17.1630, 18.9028, 16.6552], abs=1e-4)
+    [17.1630, 18.9028, 16.6552], abs=1e-4
+  )
 
 
 def test_kitti_as_published_with_official_depth(samples, tmp_path):
   drive = "2011_09_26_drive_0005_sync"
   for name in ("0000000005", "0000000050"):
     image = f"2011_09_26/{drive}/image_02/data/{name}"
-    for path, kind in ((f"{image}.png", "rgb"),
-                       (f"val/{drive}/proj_depth/groundtruth/image_02/{name}.png", "depth")):
+    for path, kind in (
+      (f"{image}.png", "rgb"),
+      (f"val/{drive}/proj_depth/groundtruth/image_02/{name}.png", "depth"),
+    ):
       (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
       (tmp_path / path).symlink_to(samples / "kitti_depth_gt" / kind / f"{name}.png")
     stream = tmp_path / "spike" / f"{image}.npy"
     stream.parent.mkdir(parents=True, exist_ok=True)
     np.save(stream, np.zeros((8, 375, 1242), np.uint8))
-  data = _open(trees.Case("kitti", "listed", {}), tmp_path, (352, 1216), steps=8, parts={
-      part: (drive,) for part in frames.PARTS})
+  data = _open(
+    trees.Case("kitti", "listed", {}),
+    tmp_path,
+    (352, 1216),
+    steps=8,
+    parts=dict.fromkeys(frames.PARTS, (drive,)),
+  )
   depth = [t["depth"] for t, *_ in _examples(data, "test", (352, 1216), 8)]
   assert [(d > 0).mean() for d in depth] == pytest.approx([0.195, 0.206], abs=5e-4)
   assert [d[d > 0].min() for d in depth] == pytest.approx([5.33, 5.20], abs=5e-3)

@@ -5,10 +5,8 @@ import pytest
 
 from bicross_jax import errors
 from bicross_jax.data import pipeline
-from bicross_jax.data.builders import spike_world
-from bicross_jax.data.builders import storage
-from bicross_jax.sim import domains
-from bicross_jax.sim import world
+from bicross_jax.data.builders import spike_world, storage
+from bicross_jax.sim import domains, world
 
 
 def _config(**overrides):
@@ -23,17 +21,28 @@ def test_there_is_a_config_for_every_domain():
 
 
 def test_the_name_changes_with_all_that_makes_the_content(monkeypatch):
-  names = {_config().name, _config(domain="foggy").name, _config(height=32).name,
-           _config(width=32).name, _config(steps=24).name, _config(train=25).name,
-           _config(validation=9).name, _config(test=8).name, _config(keyframes=5).name,
-           _config(seed=1).name}
+  names = {
+    _config().name,
+    _config(domain="foggy").name,
+    _config(height=32).name,
+    _config(width=32).name,
+    _config(steps=24).name,
+    _config(train=25).name,
+    _config(validation=9).name,
+    _config(test=8).name,
+    _config(keyframes=5).name,
+    _config(seed=1).name,
+  }
   assert len(names) == 10
   assert _config().name == _config().name
   assert "clear-24x40-t16" in _config().name
   plain = _config().name
   clear = domains.DOMAINS["clear"]
-  change = clear._replace if hasattr(clear, "_replace") else (
-      lambda **kw: dataclasses.replace(clear, **kw))
+  change = (
+    clear._replace
+    if hasattr(clear, "_replace")
+    else (lambda **kw: dataclasses.replace(clear, **kw))
+  )
   monkeypatch.setitem(domains.DOMAINS, "clear", change(sensor=clear.sensor._replace(gain=0.123)))
   assert _config().name != plain
   monkeypatch.undo()

@@ -7,8 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from bicross_jax import errors
-from bicross_jax.data.builders import base
-from bicross_jax.data.builders import storage
+from bicross_jax.data.builders import base, storage
 
 
 class Numbers(base.Builder, skip_registration=True):
@@ -96,8 +95,9 @@ def test_of_several_that_ask_at_once_one_builds(numbers, tmp_path, monkeypatch):
   monkeypatch.setattr(numbers, "examples", examples)
   found = []
   threads = [
-      threading.Thread(target=lambda: found.append(storage.prepare(numbers, CONFIG, tmp_path)))
-      for _ in range(3)]
+    threading.Thread(target=lambda: found.append(storage.prepare(numbers, CONFIG, tmp_path)))
+    for _ in range(3)
+  ]
   for thread in threads:
     thread.start()
   for thread in threads:

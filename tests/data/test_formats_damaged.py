@@ -86,11 +86,11 @@ def _png_sums(data):
   """A PNG with every chunk's checksum put right, so that what it says is looked at."""
   data, at = bytearray(data), 8
   while at + 12 <= len(data):
-    length = int.from_bytes(data[at:at + 4], "big")
+    length = int.from_bytes(data[at : at + 4], "big")
     end = at + 8 + length
     if end + 4 > len(data):
       break
-    data[end:end + 4] = zlib.crc32(data[at + 4:end]).to_bytes(4, "big")
+    data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
     at = end + 4
   return bytes(data)
 
@@ -112,11 +112,15 @@ def _scan():
   return np.random.default_rng(0).random((40, 4)).astype("<f4").tobytes()
 
 
-CAMERA = (b"calib_time: 09-Jan-2012 13:57:47\nR_rect_00: 1 0 0 0 1 0 0 0 1\n"
-          b"P_rect_02: 7.2e+02 0 6.1e+02 4.4e+01 0 7.2e+02 1.7e+02 2e-01 0 0 1 2e-03\n")
+CAMERA = (
+  b"calib_time: 09-Jan-2012 13:57:47\nR_rect_00: 1 0 0 0 1 0 0 0 1\n"
+  b"P_rect_02: 7.2e+02 0 6.1e+02 4.4e+01 0 7.2e+02 1.7e+02 2e-01 0 0 1 2e-03\n"
+)
 LASER = b"calib_time: 15-Mar-2012\nR: 1 0 0 0 1 0 0 0 1\nT: 0.1 0.2 0.3\n"
-SEQUENCE = (b"P2: 7.2e+02 0 6.1e+02 4.4e+01 0 7.2e+02 1.7e+02 2e-01 0 0 1 2e-03\n"
-            b"Tr: 1 0 0 0.1 0 1 0 0.2 0 0 1 0.3\n")
+SEQUENCE = (
+  b"P2: 7.2e+02 0 6.1e+02 4.4e+01 0 7.2e+02 1.7e+02 2e-01 0 0 1 2e-03\n"
+  b"Tr: 1 0 0 0.1 0 1 0 0.2 0 0 1 0.3\n"
+)
 
 
 def _values(path):
@@ -131,16 +135,19 @@ def _numbers(camera):
 
 
 def _raw(path):
-  other, content = {"calib_cam_to_cam.txt": ("calib_velo_to_cam.txt", LASER),
-                    "calib_velo_to_cam.txt": ("calib_cam_to_cam.txt", CAMERA)}[path.name]
+  other, content = {
+    "calib_cam_to_cam.txt": ("calib_velo_to_cam.txt", LASER),
+    "calib_velo_to_cam.txt": ("calib_cam_to_cam.txt", CAMERA),
+  }[path.name]
   (path.parent / other).write_bytes(content)
   return _numbers(kitti.raw_calibration(path.parent))
 
 
 def _video(suffix):
   frames = np.stack([np.roll(_colour(), i, 1) for i in range(3)])
-  return iio.imwrite("<bytes>", frames, extension=suffix, plugin="FFMPEG", fps=30,
-                     macro_block_size=None)
+  return iio.imwrite(
+    "<bytes>", frames, extension=suffix, plugin="FFMPEG", fps=30, macro_block_size=None
+  )
 
 
 def _frames(path):
@@ -192,70 +199,158 @@ def _state(path):
 STREAM, RGB = ((-1, -1, -1),), ((-1, -1, 3),)
 PICTURE = 3 * 1100
 CASES = {
-    "dat": Case(lambda: spikes.dat_bytes(_stream()), lambda p: spikes.read_dat(p, 8, 24), "uint8",
-                ((-1, 8, 24),)),
-    "dat_part": Case(lambda: spikes.dat_bytes(_stream((16, 8, 40))),
-                     lambda p: spikes.read_dat(p, 8, 24, row_head=16, flip=False, start=3, steps=8),
-                     "uint8", ((8, 8, 24),)),
-    "dat_by_suffix": Case(lambda: spikes.dat_bytes(_stream()),
-                          lambda p: spikes.read(p, height=8, width=24), "uint8", ((-1, 8, 24),),
-                          name="file.dat"),
-    "npy": Case(lambda: _npy(_stream()), spikes.read_npy, "uint8", STREAM),
-    "npy_by_suffix": Case(lambda: _npy(_stream()), lambda p: spikes.read(p, steps=8), "uint8",
-                          ((8, -1, -1),), name="file.NPY"),
-    "npy_float": Case(lambda: _npy(_stream().astype(np.float64)), spikes.read_npy, "uint8", STREAM),
-    "npy_naive": Case(lambda: _npy(_stream()), lambda p: spikes.read_npy(p, naive=True), "uint8",
-                      STREAM),
-    "npy_any": Case(lambda: _npy(np.arange(60, dtype=np.int16)),
-                    lambda p: npy.open_npy(p).view(np.ndarray), None, ()),
-    "npz": Case(lambda: _npz(_stream()), spikes.read_npz, "uint8", STREAM, 64, PICTURE),
-    "npz_time_first": Case(lambda: _npz(_stream()), lambda p: spikes.read_npz(p, axes="THW", steps=8),
-                           "uint8", ((8, -1, -1),), 64, PICTURE),
-    "npz_inside": Case(lambda: _npy(_stream()), spikes.read, "uint8", STREAM, 128, PICTURE, _zip,
-                       "file.npz"),
-    "npz_any": Case(lambda: _npy(np.arange(60, dtype=np.int16)), npy.read_npz, None, (), 128,
-                    PICTURE, _zip),
-    "png16": Case(lambda: _picture("PNG", _depth()), lambda p: depth.read_png16(p, 256), "float32",
-                  ((-1, -1),), 40, PICTURE),
-    "png16_sums": Case(lambda: _picture("PNG", _depth()),
-                       lambda p: depth.read_png16(p, 100, unknown=65535), "float32", ((-1, -1),),
-                       40, PICTURE, _png_sums),
-    "png": Case(lambda: _picture("PNG", _colour()), image.read_rgb, "uint8", RGB, 40, PICTURE),
-    "png_sums": Case(lambda: _picture("PNG", _colour()), image.read_rgb, "uint8", RGB, 40, PICTURE,
-                     _png_sums),
-    "palette_sums": Case(lambda: _picture("PNG", np.array(Image.fromarray(_colour()).quantize(9))),
-                         image.read_rgb, "uint8", RGB, 80, PICTURE, _png_sums),
-    "grey_sums": Case(lambda: _picture("PNG", _colour()[..., 0]), image.read_grey, "uint8",
-                      ((-1, -1),), 40, PICTURE, _png_sums),
-    "jpg": Case(lambda: _picture("JPEG", _colour()), image.read_rgb, "uint8", RGB, 640, PICTURE),
-    "jpg_grey": Case(lambda: _picture("JPEG", _colour()[..., 0]), image.read_grey, "uint8",
-                     ((-1, -1),), 340, PICTURE),
-    "progressive": Case(lambda: _picture("JPEG", _colour(), progressive=True), image.read_rgb,
-                        "uint8", RGB, 640, PICTURE),
-    "size_png": Case(lambda: _picture("PNG", _colour()), lambda p: np.array(image.size(p)), "int64",
-                     ((2,),), 40, around=_png_sums),
-    "size_jpg": Case(lambda: _picture("JPEG", _colour()), lambda p: np.array(image.size(p)),
-                     "int64", ((2,),), 640),
-    "pfm": Case(lambda: _pfm((9, 7)), pfm.read_pfm, "float32", ((-1, -1), (-1, -1, 3)), 12),
-    "pfm_colour": Case(lambda: _pfm((5, 7, 3)), pfm.read_pfm, "float32", ((-1, -1), (-1, -1, 3)), 12),
-    "velodyne": Case(_scan, kitti.read_velodyne, "float32", ((-1, 4),)),
-    "calibration": Case(lambda: CAMERA + LASER, _values, "float64", ((-1,),), growth=256),
-    "calibration_camera": Case(lambda: CAMERA, _raw, "float64", ((22,),), growth=256,
-                               name="calib_cam_to_cam.txt"),
-    "calibration_laser": Case(lambda: LASER, _raw, "float64", ((22,),), growth=256,
-                              name="calib_velo_to_cam.txt"),
-    "calibration_sequence": Case(lambda: SEQUENCE, lambda p: _numbers(kitti.odometry_calibration(p)),
-                                 "float64", ((22,),), growth=256),
-    "frames_of_a_folder": Case(lambda: _picture("PNG", _colour()), lambda p: _frames(p.parent),
-                               "uint8", ((1, -1, -1, 3),), 40, PICTURE, _png_sums, "a.png"),
-    "mp4": Case(lambda: _video(".mp4"), _frames, "uint8", ((-1, -1, -1, 3),), 200, 1 << 15),
-    "avi": Case(lambda: _video(".avi"), _frames, "uint8", ((-1, -1, -1, 3),), 300, 1 << 15),
-    "pt": Case(_weights, _state, "uint8", ((-1,),), 200, 64, name="file.pt"),
-    "pt_inside": Case(_weights_pickle, _state, "uint8", ((-1,),), 128, 64, _weights_around, "file.pt"),
-    "pt_legacy": Case(lambda: _weights(legacy=True), _state, "uint8", ((-1,),), 128, 64,
-                      name="file.pt"),
-    "safetensors": Case(_safetensors, _state, "uint8", ((-1,),), name="file.safetensors"),
-    "weights_npz": Case(_google, _state, "uint8", ((-1,),), 128, PICTURE, name="file.npz"),
+  "dat": Case(
+    lambda: spikes.dat_bytes(_stream()),
+    lambda p: spikes.read_dat(p, 8, 24),
+    "uint8",
+    ((-1, 8, 24),),
+  ),
+  "dat_part": Case(
+    lambda: spikes.dat_bytes(_stream((16, 8, 40))),
+    lambda p: spikes.read_dat(p, 8, 24, row_head=16, flip=False, start=3, steps=8),
+    "uint8",
+    ((8, 8, 24),),
+  ),
+  "dat_by_suffix": Case(
+    lambda: spikes.dat_bytes(_stream()),
+    lambda p: spikes.read(p, height=8, width=24),
+    "uint8",
+    ((-1, 8, 24),),
+    name="file.dat",
+  ),
+  "npy": Case(lambda: _npy(_stream()), spikes.read_npy, "uint8", STREAM),
+  "npy_by_suffix": Case(
+    lambda: _npy(_stream()),
+    lambda p: spikes.read(p, steps=8),
+    "uint8",
+    ((8, -1, -1),),
+    name="file.NPY",
+  ),
+  "npy_float": Case(lambda: _npy(_stream().astype(np.float64)), spikes.read_npy, "uint8", STREAM),
+  "npy_naive": Case(
+    lambda: _npy(_stream()), lambda p: spikes.read_npy(p, naive=True), "uint8", STREAM
+  ),
+  "npy_any": Case(
+    lambda: _npy(np.arange(60, dtype=np.int16)),
+    lambda p: npy.open_npy(p).view(np.ndarray),
+    None,
+    (),
+  ),
+  "npz": Case(lambda: _npz(_stream()), spikes.read_npz, "uint8", STREAM, 64, PICTURE),
+  "npz_time_first": Case(
+    lambda: _npz(_stream()),
+    lambda p: spikes.read_npz(p, axes="THW", steps=8),
+    "uint8",
+    ((8, -1, -1),),
+    64,
+    PICTURE,
+  ),
+  "npz_inside": Case(
+    lambda: _npy(_stream()), spikes.read, "uint8", STREAM, 128, PICTURE, _zip, "file.npz"
+  ),
+  "npz_any": Case(
+    lambda: _npy(np.arange(60, dtype=np.int16)), npy.read_npz, None, (), 128, PICTURE, _zip
+  ),
+  "png16": Case(
+    lambda: _picture("PNG", _depth()),
+    lambda p: depth.read_png16(p, 256),
+    "float32",
+    ((-1, -1),),
+    40,
+    PICTURE,
+  ),
+  "png16_sums": Case(
+    lambda: _picture("PNG", _depth()),
+    lambda p: depth.read_png16(p, 100, unknown=65535),
+    "float32",
+    ((-1, -1),),
+    40,
+    PICTURE,
+    _png_sums,
+  ),
+  "png": Case(lambda: _picture("PNG", _colour()), image.read_rgb, "uint8", RGB, 40, PICTURE),
+  "png_sums": Case(
+    lambda: _picture("PNG", _colour()), image.read_rgb, "uint8", RGB, 40, PICTURE, _png_sums
+  ),
+  "palette_sums": Case(
+    lambda: _picture("PNG", np.array(Image.fromarray(_colour()).quantize(9))),
+    image.read_rgb,
+    "uint8",
+    RGB,
+    80,
+    PICTURE,
+    _png_sums,
+  ),
+  "grey_sums": Case(
+    lambda: _picture("PNG", _colour()[..., 0]),
+    image.read_grey,
+    "uint8",
+    ((-1, -1),),
+    40,
+    PICTURE,
+    _png_sums,
+  ),
+  "jpg": Case(lambda: _picture("JPEG", _colour()), image.read_rgb, "uint8", RGB, 640, PICTURE),
+  "jpg_grey": Case(
+    lambda: _picture("JPEG", _colour()[..., 0]), image.read_grey, "uint8", ((-1, -1),), 340, PICTURE
+  ),
+  "progressive": Case(
+    lambda: _picture("JPEG", _colour(), progressive=True),
+    image.read_rgb,
+    "uint8",
+    RGB,
+    640,
+    PICTURE,
+  ),
+  "size_png": Case(
+    lambda: _picture("PNG", _colour()),
+    lambda p: np.array(image.size(p)),
+    "int64",
+    ((2,),),
+    40,
+    around=_png_sums,
+  ),
+  "size_jpg": Case(
+    lambda: _picture("JPEG", _colour()), lambda p: np.array(image.size(p)), "int64", ((2,),), 640
+  ),
+  "pfm": Case(lambda: _pfm((9, 7)), pfm.read_pfm, "float32", ((-1, -1), (-1, -1, 3)), 12),
+  "pfm_colour": Case(lambda: _pfm((5, 7, 3)), pfm.read_pfm, "float32", ((-1, -1), (-1, -1, 3)), 12),
+  "velodyne": Case(_scan, kitti.read_velodyne, "float32", ((-1, 4),)),
+  "calibration": Case(lambda: CAMERA + LASER, _values, "float64", ((-1,),), growth=256),
+  "calibration_camera": Case(
+    lambda: CAMERA, _raw, "float64", ((22,),), growth=256, name="calib_cam_to_cam.txt"
+  ),
+  "calibration_laser": Case(
+    lambda: LASER, _raw, "float64", ((22,),), growth=256, name="calib_velo_to_cam.txt"
+  ),
+  "calibration_sequence": Case(
+    lambda: SEQUENCE,
+    lambda p: _numbers(kitti.odometry_calibration(p)),
+    "float64",
+    ((22,),),
+    growth=256,
+  ),
+  "frames_of_a_folder": Case(
+    lambda: _picture("PNG", _colour()),
+    lambda p: _frames(p.parent),
+    "uint8",
+    ((1, -1, -1, 3),),
+    40,
+    PICTURE,
+    _png_sums,
+    "a.png",
+  ),
+  "mp4": Case(lambda: _video(".mp4"), _frames, "uint8", ((-1, -1, -1, 3),), 200, 1 << 15),
+  "avi": Case(lambda: _video(".avi"), _frames, "uint8", ((-1, -1, -1, 3),), 300, 1 << 15),
+  "pt": Case(_weights, _state, "uint8", ((-1,),), 200, 64, name="file.pt"),
+  "pt_inside": Case(
+    _weights_pickle, _state, "uint8", ((-1,),), 128, 64, _weights_around, "file.pt"
+  ),
+  "pt_legacy": Case(
+    lambda: _weights(legacy=True), _state, "uint8", ((-1,),), 128, 64, name="file.pt"
+  ),
+  "safetensors": Case(_safetensors, _state, "uint8", ((-1,),), name="file.safetensors"),
+  "weights_npz": Case(_google, _state, "uint8", ((-1,),), 128, PICTURE, name="file.npz"),
 }
 
 
@@ -280,18 +375,18 @@ def mutate(data: bytes, rng: np.random.Generator, head: int = 200) -> bytes:
     for _ in range(rng.integers(1, 9)):
       data[where()] = int(rng.choice([0, 10, 32, 45, 48, 57, 127, 128, 255]))
   elif kind == 2:
-    del data[where():]
+    del data[where() :]
   elif kind == 3:
     data += rng.bytes(int(rng.integers(1, 400)))
   elif kind == 4:
     begin = where()
-    data[begin:begin] = data[begin:begin + int(rng.integers(1, 20))] * int(rng.integers(1, 4))
+    data[begin:begin] = data[begin : begin + int(rng.integers(1, 20))] * int(rng.integers(1, 4))
   elif kind == 5:
     begin = where()
-    del data[begin:begin + int(rng.integers(1, 20))]
+    del data[begin : begin + int(rng.integers(1, 20))]
   else:
     begin, order = where(), rng.choice(["<", ">"])
-    data[begin:begin + 4] = struct.pack(f"{order}I", rng.choice(NUMBERS))
+    data[begin : begin + 4] = struct.pack(f"{order}I", rng.choice(NUMBERS))
   return bytes(data)
 
 
@@ -311,12 +406,14 @@ def _forget():
 
 def _fits(shape, promised):
   return len(shape) == len(promised) and all(
-      n > 0 and p in (-1, n) for n, p in zip(shape, promised, strict=True))
+    n > 0 and p in (-1, n) for n, p in zip(shape, promised, strict=True)
+  )
 
 
 @pytest.fixture
 def allocated():
   """Bytes that Python and NumPy held at most since it was asked last."""
+
   def peak():
     most = tracemalloc.get_traced_memory()[1] - before[0]
     tracemalloc.reset_peak()
@@ -367,14 +464,17 @@ def test_decoders_of_video_add_nothing_to_the_one_clear_line(tmp_path):
     for i in range(60):
       paths.append(tmp_path / f"{i}{suffix}")
       paths[-1].write_bytes(mutate(good, rng, 300))
-  code = ("import sys\n"
-          "from bicross_jax import errors\n"
-          "from bicross_jax.data.formats import video\n"
-          "for path in sys.argv[1:]:\n"
-          "  try: list(video.open_frames(path).read())\n"
-          "  except errors.BadFileError: print('refused')")
-  done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=True,
-                        capture_output=True, text=True)
+  code = (
+    "import sys\n"
+    "from bicross_jax import errors\n"
+    "from bicross_jax.data.formats import video\n"
+    "for path in sys.argv[1:]:\n"
+    "  try: list(video.open_frames(path).read())\n"
+    "  except errors.BadFileError: print('refused')"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code, *map(str, paths)], check=True, capture_output=True, text=True
+  )
   assert done.stderr == "" and done.stdout.count("refused") > 30
 
 
@@ -408,7 +508,7 @@ def _huge_png(width, height, colour=2):
 def _huge_jpg(side=65535):
   good = bytearray(_picture("JPEG", _colour()))
   at = good.index(b"\xff\xc0") + 5
-  good[at:at + 4] = struct.pack(">HH", side, side)
+  good[at : at + 4] = struct.pack(">HH", side, side)
   return bytes(good)
 
 
@@ -417,7 +517,7 @@ def _huge_zip():
   good = bytearray(_npz(_stream()))
   for mark, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
     begin = good.index(mark) + at
-    good[begin:begin + 4] = struct.pack("<I", 3_000_000_000)
+    good[begin : begin + 4] = struct.pack("<I", 3_000_000_000)
   return bytes(good)
 
 
@@ -433,31 +533,44 @@ def _huge_weights(legacy=False):
 def _huge_avi():
   """Plain pictures of 600 pixels that the header says to have 256 million."""
   frames = np.stack([_colour()] * 3)
-  good = bytearray(iio.imwrite("<bytes>", frames, extension=".avi", plugin="FFMPEG", fps=30,
-                               codec="rawvideo", pixelformat="bgr24", macro_block_size=None))
+  good = bytearray(
+    iio.imwrite(
+      "<bytes>",
+      frames,
+      extension=".avi",
+      plugin="FFMPEG",
+      fps=30,
+      codec="rawvideo",
+      pixelformat="bgr24",
+      macro_block_size=None,
+    )
+  )
   at = good.index(b"strf") + 12
-  good[at:at + 8] = struct.pack("<II", 16_000, 16_000)
+  good[at : at + 8] = struct.pack("<II", 16_000, 16_000)
   return bytes(good)
 
 
 HUGE = {
-    "npy_stream": (lambda: _huge_npy((10**6, 10**6, 10**3)), spikes.read_npy),
-    "npy_overflow": (lambda: _huge_npy((2**32, 2**32, 2**32), "<f8"), npy.open_npy),
-    "npy_header": (lambda: b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + bytes(64), npy.open_npy),
-    "npz": (lambda: _zip(_huge_npy((10**6, 10**6, 10**3))), spikes.read_npz),
-    "npz_list": (_huge_zip, npy.read_npz),
-    "png": (lambda: _huge_png(20_000, 9_000), image.read_rgb),
-    "png_grey": (lambda: _huge_png(20_000, 9_000, 0), lambda p: depth.read_png16(p, 256)),
-    "png_bomb": (lambda: _huge_png(2**31 - 1, 2**31 - 1), image.read_rgb),
-    "jpg": (_huge_jpg, image.read_rgb),
-    "jpg_smaller": (lambda: _huge_jpg(12_000), image.read_rgb),
-    "pfm": (lambda: b"PF\n999999999 999999999\n-1.0\n" + bytes(64), pfm.read_pfm),
-    "calibration": (lambda: b"P2: " + b"1 " * 600_000, kitti.read_calibration),
-    "dat_part": (lambda: bytes(240), lambda p: spikes.read_dat(p, 8, 24, steps=10**12)),
-    "dat_size": (lambda: bytes(240), lambda p: spikes.read_dat(p, 10**6, 10**6)),
-    "avi": (_huge_avi, video.open_frames),
-    "pt": (_huge_weights, weights.read_pt.read_pt),
-    "pt_legacy": (lambda: _huge_weights(legacy=True), weights.read_pt.read_pt),
+  "npy_stream": (lambda: _huge_npy((10**6, 10**6, 10**3)), spikes.read_npy),
+  "npy_overflow": (lambda: _huge_npy((2**32, 2**32, 2**32), "<f8"), npy.open_npy),
+  "npy_header": (
+    lambda: b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + bytes(64),
+    npy.open_npy,
+  ),
+  "npz": (lambda: _zip(_huge_npy((10**6, 10**6, 10**3))), spikes.read_npz),
+  "npz_list": (_huge_zip, npy.read_npz),
+  "png": (lambda: _huge_png(20_000, 9_000), image.read_rgb),
+  "png_grey": (lambda: _huge_png(20_000, 9_000, 0), lambda p: depth.read_png16(p, 256)),
+  "png_bomb": (lambda: _huge_png(2**31 - 1, 2**31 - 1), image.read_rgb),
+  "jpg": (_huge_jpg, image.read_rgb),
+  "jpg_smaller": (lambda: _huge_jpg(12_000), image.read_rgb),
+  "pfm": (lambda: b"PF\n999999999 999999999\n-1.0\n" + bytes(64), pfm.read_pfm),
+  "calibration": (lambda: b"P2: " + b"1 " * 600_000, kitti.read_calibration),
+  "dat_part": (lambda: bytes(240), lambda p: spikes.read_dat(p, 8, 24, steps=10**12)),
+  "dat_size": (lambda: bytes(240), lambda p: spikes.read_dat(p, 10**6, 10**6)),
+  "avi": (_huge_avi, video.open_frames),
+  "pt": (_huge_weights, weights.read_pt.read_pt),
+  "pt_legacy": (lambda: _huge_weights(legacy=True), weights.read_pt.read_pt),
 }
 
 

@@ -17,10 +17,14 @@ def test_raw_calibration(samples):
     kitti.raw_calibration(folder, camera=7)
 
 
-@pytest.mark.parametrize("frame,points,pixels,mean,cropped,median", [
+@pytest.mark.parametrize(
+  "frame,points,pixels,mean,cropped,median",
+  [
     ("0009_sync/velodyne_points/data/0000000000", 122320, 16862, "17.1630", 14740, "13.9010"),
     ("0009_sync/velodyne_points/data/0000000016", 115175, 18797, "18.9028", 17213, "13.5120"),
-    ("0002_sync/velodyne_points/data/0000000003", 120603, 19299, "16.6552", 17260, "12.9490")])
+    ("0002_sync/velodyne_points/data/0000000003", 120603, 19299, "16.6552", 17260, "12.9490"),
+  ],
+)
 def test_eigen_depth(samples, frame, points, pixels, mean, cropped, median):
   folder = samples / "kitti_raw" / "2011_09_26"
   scan = kitti.read_velodyne(folder / f"2011_09_26_drive_{frame}.bin")
@@ -29,8 +33,10 @@ def test_eigen_depth(samples, frame, points, pixels, mean, cropped, median):
   assert depth.dtype == np.float32 and depth.shape == shape
   assert (len(scan), (depth > 0).sum()) == (points, pixels)
   assert f"{depth[depth > 0].astype(np.float64).mean():.4f}" == mean
-  crop = depth[int(.40810811 * height):int(.99189189 * height),
-               int(.03594771 * width):int(.96405229 * width)]
+  crop = depth[
+    int(0.40810811 * height) : int(0.99189189 * height),
+    int(0.03594771 * width) : int(0.96405229 * width),
+  ]
   known = crop[(crop > 0.001) & (crop < 80)]
   assert (known.size, f"{np.median(known):.4f}") == (cropped, median)
 
@@ -67,15 +73,21 @@ def test_nearest_point_wins_and_points_behind_are_dropped():
 
 def test_bad_scans_and_calibrations_are_refused(tmp_path):
   scan = tmp_path / "s.bin"
-  for data, message in ((bytes(17), "17 bytes"), (b"", "0 bytes"),
-                        (np.float32([1, 2, np.nan, 0]).tobytes(), "not finite")):
+  for data, message in (
+    (bytes(17), "17 bytes"),
+    (b"", "0 bytes"),
+    (np.float32([1, 2, np.nan, 0]).tobytes(), "not finite"),
+  ):
     scan.write_bytes(data)
     with pytest.raises(errors.BadFileError, match=message):
       kitti.read_velodyne(scan)
   path = tmp_path / "calib.txt"
-  for text, message in (("hello\n", "no lines"), ("P2: 1 2 inf\n", "not finite"),
-                        ("P2: 1 2 3\nTr: 1\n", "Tr has 1 numbers .expected 12"),
-                        (f"Tr: {'1 ' * 12}\nP2: {'0 ' * 12}\n", "without focal length")):
+  for text, message in (
+    ("hello\n", "no lines"),
+    ("P2: 1 2 inf\n", "not finite"),
+    ("P2: 1 2 3\nTr: 1\n", "Tr has 1 numbers .expected 12"),
+    (f"Tr: {'1 ' * 12}\nP2: {'0 ' * 12}\n", "without focal length"),
+  ):
     path.write_text(text)
     with pytest.raises(errors.BadFileError, match=message):
       kitti.odometry_calibration(path)

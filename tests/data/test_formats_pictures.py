@@ -55,10 +55,11 @@ def test_depth_of_eight_bits_or_in_colour_is_refused(tmp_path):
 
 def test_real_depth(samples):
   for path, divisor, valid, low, high in (
-      ("kitti_depth_gt/depth/0000000005.png", 256, 0.195, 5.33, 84.89),
-      ("kitti_depth_gt/depth/0000000050.png", 256, 0.206, 5.20, 83.23),
-      ("nyu_v2/depth/sync_depth_00000.png", 1000, 0.733, 1.390, 6.625),
-      ("nyu_v2/depth/sync_depth_00050.png", 1000, 0.751, 0.887, 8.266)):
+    ("kitti_depth_gt/depth/0000000005.png", 256, 0.195, 5.33, 84.89),
+    ("kitti_depth_gt/depth/0000000050.png", 256, 0.206, 5.20, 83.23),
+    ("nyu_v2/depth/sync_depth_00000.png", 1000, 0.733, 1.390, 6.625),
+    ("nyu_v2/depth/sync_depth_00050.png", 1000, 0.751, 0.887, 8.266),
+  ):
     got = depth.read_png16(samples / path, divisor)
     known = got[got > 0]
     np.testing.assert_allclose((got > 0).mean(), valid, atol=5e-4)
@@ -86,12 +87,18 @@ def test_pfm_with_other_line_ends(tmp_path):
     np.testing.assert_array_equal(pfm.read_pfm(tmp_path / "a.pfm"), [[3, 4, 5], [0, 1, 2]])
 
 
-@pytest.mark.parametrize("data,message", [
-    (b"P6\n3 2\n-1\n", "does not begin"), (b"Pf\n3 2\n0\n", "scale 0"),
-    (b"Pf\n0 2\n-1\n", "2x0"), (b"Pf\n3 2\n1.2.3\n", "no number"),
+@pytest.mark.parametrize(
+  "data,message",
+  [
+    (b"P6\n3 2\n-1\n", "does not begin"),
+    (b"Pf\n3 2\n0\n", "scale 0"),
+    (b"Pf\n0 2\n-1\n", "2x0"),
+    (b"Pf\n3 2\n1.2.3\n", "no number"),
     (b"Pf\n999999999 999999999\n-1\n" + bytes(24), "has 50 bytes"),
     (b"Pf\n3 2\n-1\n" + bytes(23), "has 33 bytes .expected 34"),
-    (b"Pf\n3 2\n-1\n" + bytes(25), "has 35 bytes .expected 34")])
+    (b"Pf\n3 2\n-1\n" + bytes(25), "has 35 bytes .expected 34"),
+  ],
+)
 def test_bad_pfm_is_refused(tmp_path, data, message):
   (tmp_path / "a.pfm").write_bytes(data)
   with pytest.raises(errors.BadFileError, match=message):
@@ -201,7 +208,10 @@ def test_video_is_read_frame_by_frame(tmp_path):
 
 def test_what_is_no_video_is_refused(tmp_path):
   (tmp_path / "v.mp4").write_bytes(b"not a video" * 100)
-  for path, message in ((tmp_path / "v.mp4", "cannot be decoded"), (tmp_path / "no", "no such"),
-                        (tmp_path, "holds no pictures")):
+  for path, message in (
+    (tmp_path / "v.mp4", "cannot be decoded"),
+    (tmp_path / "no", "no such"),
+    (tmp_path, "holds no pictures"),
+  ):
     with pytest.raises(errors.BadFileError, match=message):
       video.open_frames(path)

@@ -23,8 +23,9 @@ def test_dat_is_the_cameras_order(tmp_path):
   assert got.dtype == np.uint8
   np.testing.assert_array_equal(got, stream)
   np.testing.assert_array_equal(spikes.read_dat(path, 6, 16, flip=False), stream[:, ::-1])
-  np.testing.assert_array_equal(spikes.read(path, height=6, width=16, start=3, steps=4),
-                                stream[3:7])
+  np.testing.assert_array_equal(
+    spikes.read(path, height=6, width=16, start=3, steps=4), stream[3:7]
+  )
 
 
 def test_dat_part_reads_only_that_part(tmp_path):
@@ -100,7 +101,9 @@ def test_npz_axes_and_keys(tmp_path):
     spikes.read_npz(path, key="three")
 
 
-@pytest.mark.parametrize("array,message", [
+@pytest.mark.parametrize(
+  "array,message",
+  [
     (np.zeros((4, 8), np.uint8), r"shape \(4, 8\)"),
     (np.full((2, 3, 4), 2, np.uint8), "other values"),
     (np.full((2, 3, 4), np.nan), "other values"),
@@ -108,7 +111,8 @@ def test_npz_axes_and_keys(tmp_path):
     (np.zeros((2, 3, 4), complex), "plain numbers"),
     (np.array([[[{}]]], object), "plain numbers"),
     (np.zeros((2, 3, 4), [("x", "u1")]), "plain numbers"),
-])
+  ],
+)
 def test_npy_that_is_no_stream_is_refused(tmp_path, array, message):
   with pytest.raises(errors.BadFileError, match=message):
     spikes.read_npy(_saved(tmp_path, array))
@@ -131,7 +135,7 @@ def test_npz_declaring_more_than_it_holds_is_refused(tmp_path):
   np.savez_compressed(path, np.zeros((8, 8, 8), np.uint8))
   data = bytearray(path.read_bytes())
   directory = data.rindex(b"PK\x01\x02")
-  data[directory + 24:directory + 28] = (2**31).to_bytes(4, "little")
+  data[directory + 24 : directory + 28] = (2**31).to_bytes(4, "little")
   path.write_bytes(data)
   with pytest.raises(errors.BadFileError, match="declares 2147483648 bytes in"):
     spikes.read_npz(path)

@@ -24,10 +24,13 @@ def case(request, tmp_path):
 
 def test_every_layout_is_told_by_its_tree(case, tmp_path):
   found = layouts.find_frames(case.dataset, tmp_path, case.domain)
-  want = {part: [(key, *(str(tmp_path / path) for path in paths)) for key, *paths in rows]
-          for part, rows in case.frames.items()}
+  want = {
+    part: [(key, *(str(tmp_path / path) for path in paths)) for key, *paths in rows]
+    for part, rows in case.frames.items()
+  }
   assert {part: sorted(map(tuple, some)) for part, some in found.items()} == {
-      part: sorted(some) for part, some in want.items()}
+    part: sorted(some) for part, some in want.items()
+  }
 
 
 @pytest.mark.parametrize("column", [1, 2, 3], ids=["image", "stream", "depth"])
@@ -77,7 +80,11 @@ def test_virtual_kitti_has_its_scenes(tmp_path):
   found = layouts.find_runs("vkitti", tmp_path, "fog")
   assert _sizes(found) == [1787 - 179, 45 + 23 + 27 + 84, 339]
   assert {run.frames[0].key[:7] for run in found["train"]} == {
-      "Scene01", "Scene02", "Scene06", "Scene20"}
+    "Scene01",
+    "Scene02",
+    "Scene06",
+    "Scene20",
+  }
   assert {run.frames[0].key[:7] for run in found["test"]} == {"Scene18"}
   for train, validation in zip(found["train"], found["validation"], strict=True):
     assert train.frames[-1].key < validation.frames[0].key  # the last frames, in one piece
@@ -85,13 +92,20 @@ def test_virtual_kitti_has_its_scenes(tmp_path):
 
 @pytest.mark.parametrize("domain, more", [("partial", 0), ("partial_paper", 481 + 474)])
 def test_partial_kitti_has_its_drives(tmp_path, domain, more):
-  drives = {"2011_09_26_drive_0035": 131, "2011_09_26_drive_0046": 125,
-            "2011_09_26_drive_0064": 570, "2011_09_30_drive_0020": 1104,
-            "2011_09_26_drive_0019": 481, "2011_09_26_drive_0023": 474,
-            "2011_09_26_drive_0039": 395, "2011_09_26_drive_0001": 108}
+  drives = {
+    "2011_09_26_drive_0035": 131,
+    "2011_09_26_drive_0046": 125,
+    "2011_09_26_drive_0064": 570,
+    "2011_09_30_drive_0020": 1104,
+    "2011_09_26_drive_0019": 481,
+    "2011_09_26_drive_0023": 474,
+    "2011_09_26_drive_0039": 395,
+    "2011_09_26_drive_0001": 108,
+  }
   for drive, count in drives.items():
-    trees.touch(tmp_path, _paths(f"{drive[:10]}/{drive}_sync", count,
-                                 "{}/image_02/data/{:010d}.png"))
+    trees.touch(
+      tmp_path, _paths(f"{drive[:10]}/{drive}_sync", count, "{}/image_02/data/{:010d}.png")
+    )
   sizes = _sizes(layouts.find_runs("kitti", tmp_path, domain))
   assert sizes[0] + sizes[1] == 131 + 125 + 570 + 1104 + more
   assert sizes[1] / (sizes[0] + sizes[1]) == pytest.approx(0.1, abs=2e-3)
@@ -106,7 +120,8 @@ def test_depth_of_kitti_raw_is_the_official_one_where_it_is_there(tmp_path):
   (tmp_path / "val").mkdir()
   (run,) = (r for r in layouts.find_runs("kitti", tmp_path, "partial")["train"] if r.frames)
   assert run.frames[0].depth == (
-      f"{tmp_path}/val/{drive}/proj_depth/groundtruth/image_02/0000000007.png")
+    f"{tmp_path}/val/{drive}/proj_depth/groundtruth/image_02/0000000007.png"
+  )
 
 
 def test_a_weather_is_split_by_name_80_to_20_and_validates_on_the_end_of_the_80(tmp_path):
@@ -126,15 +141,20 @@ def test_drivingstereo_takes_the_selected_sequences_or_all(tmp_path):
   assert _sizes(layouts.find_runs("drivingstereo", tmp_path, "all")) == [9 * 18, 9 * 2, 10]
 
 
-@pytest.mark.parametrize("lengths, train, validation", [
+@pytest.mark.parametrize(
+  "lengths, train, validation",
+  [
     ([100] * 10, [100] * 9, [100]),
     ([1] * 25, [1] * 22, [1] * 3),
     ([100, 14, 16], [90, 13, 14], [10, 1, 2]),
     ([1, 2, 0], [1, 1, 0], [1]),
-])
+  ],
+)
 def test_a_tenth_of_what_is_published_for_training_validates(lengths, train, validation):
-  runs = [frames.Run(str(i), tuple(frames.Frame(f"{i}/{j}", "", "", "") for j in range(n)))
-          for i, n in enumerate(lengths)]
+  runs = [
+    frames.Run(str(i), tuple(frames.Frame(f"{i}/{j}", "", "", "") for j in range(n)))
+    for i, n in enumerate(lengths)
+  ]
   kept, held = frames.hold_out(runs)
   assert [len(r.frames) for r in kept] == train
   assert [len(r.frames) for r in held] == validation
@@ -145,8 +165,11 @@ def test_a_tenth_of_what_is_published_for_training_validates(lengths, train, val
 @pytest.mark.parametrize("name", layouts.SETS)
 def test_a_folder_with_nothing_of_a_set_says_what_belongs_there(tmp_path, name):
   known = layouts.SETS[name]
-  for data_dir, words in ((tmp_path, str(tmp_path)), (tmp_path / "no", "no folder"),
-                          (None, "config.target.data_dir")):
+  for data_dir, words in (
+    (tmp_path, str(tmp_path)),
+    (tmp_path / "no", "no folder"),
+    (None, "config.target.data_dir"),
+  ):
     with pytest.raises(errors.UserError) as caught:
       layouts.find_frames(name, data_dir, known.domains[0], section="target")
     for word in (words, known.published, *known.trees):

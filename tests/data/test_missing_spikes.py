@@ -8,46 +8,53 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
-from bicross_jax.data import missing_spikes
-from bicross_jax.data import spike_simulation
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
-from bicross_jax.sim import spike_camera
-from bicross_jax.sim import streams
+from bicross_jax.data import layouts, missing_spikes, spike_simulation
+from bicross_jax.data.formats import image, spikes
+from bicross_jax.sim import spike_camera, streams
 
 SIZE = (16, 24)
 PLAN = spike_simulation.Plan(
-    streams.Timing(1000.0), steps=32, sensor=spike_camera.Sensor(random_phase=False))
+  streams.Timing(1000.0), steps=32, sensor=spike_camera.Sensor(random_phase=False)
+)
 DRIVE = "2011_09_26_drive_0035_sync"
 CLOCK = "2018-07-31-11-07-48"
 TREES = {  # set, domain: images of the published layout or BiCross's, and the stream of the first
-    ("vkitti", "fog", "2.0.3"): (
-        [f"Scene01/fog/frames/rgb/Camera_0/rgb_{i:05d}.jpg" for i in range(3)],
-        "spike/Scene01/fog/frames/rgb/Camera_0/rgb_00000.npy"),
-    ("vkitti", "clone", "1.3.1"): (
-        [f"vkitti_1.3.1_rgb/0020/clone/{i:05d}.png" for i in range(3)],
-        "spike/vkitti_1.3.1_rgb/0020/clone/00000.npy"),
-    ("vkitti", "clone", "BiCross"): (
-        [f"input/Scene18/rgb/rgb_{i:05d}.jpg" for i in range(3)],
-        "input/Scene18/spike/npy/rgb_00000.npy"),
-    ("kitti", "partial", "raw"): (
-        [f"2011_09_26/{DRIVE}/image_02/data/{i:010d}.png" for i in range(3)],
-        f"spike/2011_09_26/{DRIVE}/image_02/data/0000000000.npy"),
-    ("kitti", "partial", "BiCross"): (
-        [f"input/{DRIVE}/rgb/{i:010d}.png" for i in range(3)],
-        f"input/{DRIVE}/spike/npy/0000000000.npy"),
-    ("drivingstereo", "selected", "published"): (
-        [f"train-left-image/{CLOCK}/{CLOCK}_2018-07-31-11-07-5{i}-100.jpg" for i in range(3)],
-        f"spike/train-left-image/{CLOCK}/{CLOCK}_2018-07-31-11-07-50-100.npy"),
-    ("drivingstereo_weather", "rainy", "published"): (
-        [f"rainy/left-image-half-size/{CLOCK}_2018-07-31-11-07-5{i}-100.jpg" for i in range(3)],
-        f"spike/rainy/left-image-half-size/{CLOCK}_2018-07-31-11-07-50-100.npy"),
-    ("nyu", "lists", "published"): (
-        [f"kitchen/rgb_{i:05d}.jpg" for i in range(3)], "spike/kitchen/rgb_00000.npy"),
-    ("nyu", "lists", "BiCross"): (
-        [f"input/kitchen/one/rgb/r-{10 + 0.001 * i:.6f}-{i}7.png" for i in range(3)],
-        "input/kitchen/one/spike/s-10.000000-07.npy"),
+  ("vkitti", "fog", "2.0.3"): (
+    [f"Scene01/fog/frames/rgb/Camera_0/rgb_{i:05d}.jpg" for i in range(3)],
+    "spike/Scene01/fog/frames/rgb/Camera_0/rgb_00000.npy",
+  ),
+  ("vkitti", "clone", "1.3.1"): (
+    [f"vkitti_1.3.1_rgb/0020/clone/{i:05d}.png" for i in range(3)],
+    "spike/vkitti_1.3.1_rgb/0020/clone/00000.npy",
+  ),
+  ("vkitti", "clone", "BiCross"): (
+    [f"input/Scene18/rgb/rgb_{i:05d}.jpg" for i in range(3)],
+    "input/Scene18/spike/npy/rgb_00000.npy",
+  ),
+  ("kitti", "partial", "raw"): (
+    [f"2011_09_26/{DRIVE}/image_02/data/{i:010d}.png" for i in range(3)],
+    f"spike/2011_09_26/{DRIVE}/image_02/data/0000000000.npy",
+  ),
+  ("kitti", "partial", "BiCross"): (
+    [f"input/{DRIVE}/rgb/{i:010d}.png" for i in range(3)],
+    f"input/{DRIVE}/spike/npy/0000000000.npy",
+  ),
+  ("drivingstereo", "selected", "published"): (
+    [f"train-left-image/{CLOCK}/{CLOCK}_2018-07-31-11-07-5{i}-100.jpg" for i in range(3)],
+    f"spike/train-left-image/{CLOCK}/{CLOCK}_2018-07-31-11-07-50-100.npy",
+  ),
+  ("drivingstereo_weather", "rainy", "published"): (
+    [f"rainy/left-image-half-size/{CLOCK}_2018-07-31-11-07-5{i}-100.jpg" for i in range(3)],
+    f"spike/rainy/left-image-half-size/{CLOCK}_2018-07-31-11-07-50-100.npy",
+  ),
+  ("nyu", "lists", "published"): (
+    [f"kitchen/rgb_{i:05d}.jpg" for i in range(3)],
+    "spike/kitchen/rgb_00000.npy",
+  ),
+  ("nyu", "lists", "BiCross"): (
+    [f"input/kitchen/one/rgb/r-{10 + 0.001 * i:.6f}-{i}7.png" for i in range(3)],
+    "input/kitchen/one/spike/s-10.000000-07.npy",
+  ),
 }
 
 
@@ -110,10 +117,16 @@ def test_a_window_holds_its_frame_and_moves_towards_the_neighbours(tmp_path):
   np.testing.assert_array_equal(np.cumsum(got), np.floor(np.cumsum(want) / 2 + 1e-5))
 
 
-@pytest.mark.parametrize("stem, series, seconds", [
-    ("0000000012", "", 1.2), ("rgb_00005", "rgb_", 0.5), ("frame", "frame", 0.0),
+@pytest.mark.parametrize(
+  "stem, series, seconds",
+  [
+    ("0000000012", "", 1.2),
+    ("rgb_00005", "rgb_", 0.5),
+    ("frame", "frame", 0.0),
     (f"{CLOCK}_2018-07-31-11-08-02-250", f"{CLOCK}_2018-07-31", 11 * 3600 + 482.25),
-    ("r-1294439279.297540-2351", "r-", 1294439279.29754)])
+    ("r-1294439279.297540-2351", "r-", 1294439279.29754),
+  ],
+)
 def test_moments_of_names(stem, series, seconds):
   assert missing_spikes.moment(stem, 10.0) == (series, pytest.approx(seconds, abs=1e-6))
 
@@ -126,11 +139,20 @@ def test_neighbours_are_a_frame_period_apart_whatever_the_names_and_beyond_a_gap
   places, pictures = missing_spikes._neighbours(str(tmp_path), 10.0)
   first = [missing_spikes.around(pictures, places[name], 1) for name in names]
   assert [[names.index(p) for p in row] for row in first] == [
-      [0, 0, 1], [0, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 5], [4, 5, 5], [6, 6, 6]]
+    [0, 0, 1],
+    [0, 1, 1],
+    [2, 2, 2],
+    [3, 3, 3],
+    [4, 4, 5],
+    [4, 5, 5],
+    [6, 6, 6],
+  ]
   assert missing_spikes.around({1: "a", 2: "b", 3: "c", 5: "e"}, 3, 2) == list("abccc")
 
 
-def test_a_failure_in_the_middle_leaves_whole_files_and_the_next_run_finishes(tmp_path, monkeypatch):
+def test_a_failure_in_the_middle_leaves_whole_files_and_the_next_run_finishes(
+  tmp_path, monkeypatch
+):
   paths, _ = TREES["kitti", "partial", "raw"]
   _tree(tmp_path, paths)
   jobs = missing_spikes.find("kitti", tmp_path, ["partial"], 1000.0, 1, allow_missing=True)
@@ -152,7 +174,9 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_the_next_run_finishes(tm
     os.utime(folder / name, (time.time() - age,) * 2)
   assert list(missing_spikes.write_all(jobs, PLAN)) == [False, True, True]
   assert [p.name for p in sorted(folder.iterdir())] == [
-      ".0000000002.npy.00000000.part", *(f"{i:010d}.npy" for i in range(3))]
+    ".0000000002.npy.00000000.part",
+    *(f"{i:010d}.npy" for i in range(3)),
+  ]
 
 
 def test_what_is_wrong_is_told(tmp_path):
@@ -167,7 +191,7 @@ def test_what_is_wrong_is_told(tmp_path):
   with pytest.raises(errors.UserError, match="4 images or folders.*published at.*--allow_missing"):
     missing_spikes.find("kitti", tmp_path, ["partial"], 10.0, 1)
   listed = [f"{DRIVE}/0000000001"]
-  job, = missing_spikes.find("kitti", tmp_path, ["listed"], 10.0, 1, listed)
+  (job,) = missing_spikes.find("kitti", tmp_path, ["listed"], 10.0, 1, listed)
   assert job.key.endswith(listed[0])
   image.write_png(tmp_path / paths[2], np.zeros((4, 4, 3), np.uint8))
   with pytest.raises(errors.BadFileError, match="0000000002.png: is 4x4 .expected 16x24"):

@@ -14,6 +14,7 @@ from bicross_jax.data import pipeline
 @pytest.fixture
 def opened(world_config):
   """open(**overrides of the config) -> Data on the small world."""
+
   def call(**overrides):
     config = world_config.copy_and_resolve_references()
     config.update(overrides)
@@ -25,9 +26,11 @@ def opened(world_config):
 @pytest.fixture
 def batches(opened, world_spec):
   """batches(**overrides of the config) -> Batches on the small world."""
+
   def call(seed=0, spec=world_spec, process=(0, 1), **overrides):
     return opened(**overrides).batches(
-        spec, seed=seed, process_index=process[0], process_count=process[1])
+      spec, seed=seed, process_index=process[0], process_count=process[1]
+    )
 
   return call
 
@@ -46,14 +49,14 @@ def _assert_equal(batches, others):
 
 def _by_content(data):
   """Index in the training part of an example, from the bytes of its picture."""
-  rows = [row for batch, truths in data.evaluation("train") for row in batch["rgb"][:len(truths)]]
+  rows = [row for batch, truths in data.evaluation("train") for row in batch["rgb"][: len(truths)]]
   return {row.tobytes(): i for i, row in enumerate(rows)}
 
 
 def test_training_batches_have_the_fields_of_the_spec(batches, world_spec):
   data = batches()
   assert data.sizes == {"train": 24, "validation": 8, "test": 7}
-  batch, = _take(data, 1)
+  (batch,) = _take(data, 1)
   assert list(batch) == list(world_spec)
   for name, spec in world_spec.items():
     assert batch[name].shape == (4, *spec.shape) and batch[name].dtype == spec.dtype
@@ -97,8 +100,7 @@ def test_evaluation_pads_the_last_batch_and_tells_the_truth(batches):
   for row, truth in zip(last["depth"], truths):
     np.testing.assert_array_equal(row, truth["depth"])
     assert truth["crop"].tolist() == [0, 0, 24, 40]
-  assert [t["key"] for _, ts in found for t in ts] == [
-      f"clear/test/{i:06d}" for i in range(7)]
+  assert [t["key"] for _, ts in found for t in ts] == [f"clear/test/{i:06d}" for i in range(7)]
   with pytest.raises(errors.UserError, match="choose from"):
     batches().evaluation("holdout")
 
@@ -126,8 +128,11 @@ def test_limit_uses_the_examples_that_would_be_labelled(batches, opened):
   assert data.sizes["train"] == 8
   seen = {full[row.tobytes()] for batch in _take(data, 4) for row in batch["rgb"]}
   with_depth = {
-      full[row.tobytes()] for batch in _take(batches(labelled=8), 6)
-      for row, depth in zip(batch["rgb"], batch["depth"]) if depth.any()}
+    full[row.tobytes()]
+    for batch in _take(batches(labelled=8), 6)
+    for row, depth in zip(batch["rgb"], batch["depth"])
+    if depth.any()
+  }
   assert len(seen) == 8 and seen == with_depth
   assert sum(1 for _ in opened(limit=8).depths()) == 8
 
@@ -139,22 +144,24 @@ def test_oversampling_makes_half_of_each_batch_labelled(batches):
 
 def test_calibration_and_geometry_fields(batches):
   spec = {
-      "rgb_right": jax.ShapeDtypeStruct((24, 40, 3), np.uint8),
-      "label": jax.ShapeDtypeStruct((24, 40), np.uint8),
-      "intrinsics": jax.ShapeDtypeStruct((3, 3), np.float32),
-      "baseline": jax.ShapeDtypeStruct((), np.float32),
-      "frame": jax.ShapeDtypeStruct((2,), np.int32),
-      "crop": jax.ShapeDtypeStruct((4,), np.int32),
-      "mask": jax.ShapeDtypeStruct((), np.bool_),
+    "rgb_right": jax.ShapeDtypeStruct((24, 40, 3), np.uint8),
+    "label": jax.ShapeDtypeStruct((24, 40), np.uint8),
+    "intrinsics": jax.ShapeDtypeStruct((3, 3), np.float32),
+    "baseline": jax.ShapeDtypeStruct((), np.float32),
+    "frame": jax.ShapeDtypeStruct((2,), np.int32),
+    "crop": jax.ShapeDtypeStruct((4,), np.int32),
+    "mask": jax.ShapeDtypeStruct((), np.bool_),
   }
-  batch, = _take(batches(spec=spec), 1)
+  (batch,) = _take(batches(spec=spec), 1)
   assert batch["frame"].tolist() == [[24, 40]] * 4
   assert batch["crop"].tolist() == [[0, 0, 24, 40]] * 4
   assert batch["mask"].all() and np.all(batch["baseline"] > 0)
   np.testing.assert_array_equal(batch["intrinsics"][:, 2], [[0, 0, 1]] * 4)
 
 
-@pytest.mark.parametrize("overrides, words", [
+@pytest.mark.parametrize(
+  "overrides, words",
+  [
     (dict(name="spikeworld"), ["spikeworld", "kitti", "spike_world"]),
     (dict(domain="sunny"), ["sunny", "clear", "night"]),
     (dict(steps=12), ["multiple of 8"]),
@@ -163,7 +170,8 @@ def test_calibration_and_geometry_fields(batches):
     (dict(batch_size=25), ["25", "24"]),
     (dict(limit=-1), ["limit"]),
     (dict(name="kitti", domain="eigen"), ["input", "cvlibs.net"]),
-])
+  ],
+)
 def test_what_a_user_gets_wrong_is_one_clear_line(batches, overrides, words):
   with pytest.raises(errors.UserError) as caught:
     batches(**overrides).train()
@@ -171,11 +179,14 @@ def test_what_a_user_gets_wrong_is_one_clear_line(batches, overrides, words):
   assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name, spec, words", [
+@pytest.mark.parametrize(
+  "name, spec, words",
+  [
     ("events", jax.ShapeDtypeStruct((24, 40, 4), np.uint16), "no field 'events'"),
     ("rgb", jax.ShapeDtypeStruct((24, 48, 3), np.uint8), r"uint8\[24, 40, 3\]"),
     ("depth", jax.ShapeDtypeStruct((24, 40), np.float16), "float16"),
-])
+  ],
+)
 def test_a_spec_that_does_not_fit_is_refused(batches, name, spec, words):
   with pytest.raises(ValueError, match=words):
     batches(spec={name: spec})
@@ -195,8 +206,9 @@ next(training), next(testing)
   env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
   env.pop("TF_CPP_MIN_LOG_LEVEL", None)
   env.pop("TF_ENABLE_ONEDNN_OPTS", None)
-  done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True,
-                        check=False)
+  done = subprocess.run(
+    [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+  )
   assert done.returncode == 0, done.stderr
   assert not done.stdout
   lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line]

@@ -59,11 +59,14 @@ def test_half_of_a_batch_is_labelled_when_oversampled():
   assert len(set(rows[0])) == 6
 
 
-@pytest.mark.parametrize("labelled, batch, oversample", [
+@pytest.mark.parametrize(
+  "labelled, batch, oversample",
+  [
     (np.ones(7, bool), 8, False),
     (np.ones(8, bool), 4, True),  # no unlabelled ones
     (np.arange(8) < 1, 4, True),  # two labelled rows a batch, one labelled example
-])
+  ],
+)
 def test_too_few_examples_for_a_batch(labelled, batch, oversample):
   with pytest.raises(errors.UserError, match="batch_size"):
     pipeline_order.TrainingOrder(labelled, batch, 0, oversample)

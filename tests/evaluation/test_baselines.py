@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.evaluation import baselines
+from bicross_jax.evaluation import baselines, run
 from bicross_jax.evaluation import protocol as protocols
-from bicross_jax.evaluation import run
 
 WHOLE = protocols.Protocol(crop="none")
 
@@ -51,15 +50,15 @@ def test_crop_concerns_the_constant_alone(depths):
   inside[:, 4:9, 0:13] = depths[:, 4:9, 0:13]  # the Garg crop of 10x14
   assert cropped.constant == baselines.fit(inside, WHOLE).constant
   np.testing.assert_array_equal(
-      cropped.median.ravel()[1:], baselines.fit(depths, WHOLE).median.ravel()[1:])
+    cropped.median.ravel()[1:], baselines.fit(depths, WHOLE).median.ravel()[1:]
+  )
 
 
 def test_bounded_memory_takes_a_uniform_sample():
   """3 of 9 maps are kept; over many seeds each map is kept equally often."""
   maps = [np.full((2, 2), i + 1.0, np.float32) for i in range(9)]
   medians = [
-      baselines.fit(maps, WHOLE, budget=3 * maps[0].nbytes, seed=s).median[0, 0]
-      for s in range(300)
+    baselines.fit(maps, WHOLE, budget=3 * maps[0].nbytes, seed=s).median[0, 0] for s in range(300)
   ]
   # Median of 3 out of 1..9: symmetric about 5, variance (9+1)(9-3)/20.
   assert np.mean(medians) == pytest.approx(5, abs=0.3)
@@ -70,13 +69,13 @@ def test_bounded_memory_takes_a_uniform_sample():
 def test_evaluated_like_any_prediction(depths):
   fitted = baselines.fit(depths, WHOLE)
   truths = [
-      {"key": str(i), "depth": np.repeat(np.repeat(x, 2, 0), 2, 1), "crop": (0, 0, 20, 28)}
-      for i, x in enumerate(depths[1:4])
+    {"key": str(i), "depth": np.repeat(np.repeat(x, 2, 0), 2, 1), "crop": (0, 0, 20, 28)}
+    for i, x in enumerate(depths[1:4])
   ]
   batch = {"mask": np.array([True, True, True, False])}
   reports = {
-      name: run.evaluate(predict, [(batch, truths)], WHOLE)
-      for name, predict in fitted.predictors().items()
+    name: run.evaluate(predict, [(batch, truths)], WHOLE)
+    for name, predict in fitted.predictors().items()
   }
   assert list(reports) == ["best constant", "pixel median"]
   want = np.mean([np.nanmean(np.abs(fitted.constant - x) / x) for x in known(depths[1:4])])

@@ -32,7 +32,8 @@ def test_pairing_removes_what_makes_an_image_hard():
   d = a - b
   assert paired.high - paired.low == pytest.approx(2 * 1.96 * d.std() / np.sqrt(200), rel=0.1)
   assert unpaired.high - unpaired.low == pytest.approx(
-      2 * 1.96 * np.sqrt((a.var() + b.var()) / 200), rel=0.1)
+    2 * 1.96 * np.sqrt((a.var() + b.var()) / 200), rel=0.1
+  )
 
 
 def test_variance_of_seeds_and_images_adds_up():

@@ -18,11 +18,11 @@ def by_loops(prediction, truth, valid):
   n = len(pairs)
   ratios = [max(d / g, g / d) for d, g in pairs]
   return {
-      "abs_rel": math.fsum(abs(d - g) / g for d, g in pairs) / n,
-      "sq_rel": math.fsum((d - g) ** 2 / g for d, g in pairs) / n,
-      "rmse": math.sqrt(math.fsum((d - g) ** 2 for d, g in pairs) / n),
-      "rmse_log": math.sqrt(math.fsum(math.log(d / g) ** 2 for d, g in pairs) / n),
-      **{f"d{k}": sum(r < 1.25**k for r in ratios) / n for k in (1, 2, 3)},
+    "abs_rel": math.fsum(abs(d - g) / g for d, g in pairs) / n,
+    "sq_rel": math.fsum((d - g) ** 2 / g for d, g in pairs) / n,
+    "rmse": math.sqrt(math.fsum((d - g) ** 2 for d, g in pairs) / n),
+    "rmse_log": math.sqrt(math.fsum(math.log(d / g) ** 2 for d, g in pairs) / n),
+    **{f"d{k}": sum(r < 1.25**k for r in ratios) / n for k in (1, 2, 3)},
   }
 
 

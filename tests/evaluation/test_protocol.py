@@ -36,7 +36,8 @@ def test_paste_puts_the_view_at_its_place():
 
 
 @pytest.mark.parametrize(
-    "shape,box", [((375, 1242), (153, 371, 44, 1197)), ((352, 1216), (143, 349, 43, 1172))])
+  "shape,box", [((375, 1242), (153, 371, 44, 1197)), ((352, 1216), (143, 349, 43, 1172))]
+)
 def test_valid_pixels_of_the_garg_crop(shape, box):
   valid = protocols.valid_pixels(np.full(shape, 5.0), Protocol())
   rows, columns = np.nonzero(valid)
@@ -100,7 +101,8 @@ def test_median_scaling_takes_away_a_factor():
 
 
 @pytest.mark.parametrize(
-    "change", [{"crop": "gargg"}, {"scaling": "mean"}, {"min_depth": 0.0}, {"max_depth": 1e-4}])
+  "change", [{"crop": "gargg"}, {"scaling": "mean"}, {"min_depth": 0.0}, {"max_depth": 1e-4}]
+)
 def test_senseless_protocols_are_refused(change):
   with pytest.raises(ValueError, match="|".join(map(str, change.values()))):
     protocols.check(WHOLE._replace(**change))
@@ -111,7 +113,8 @@ def test_real_ground_truth(samples):
   path = samples / "kitti_depth_gt" / "depth" / "0000000005.png"
   truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32) / 256
   assert protocols.valid_pixels(truth, WHOLE._replace(max_depth=90.0)).mean() == pytest.approx(
-      0.195, abs=5e-4)
+    0.195, abs=5e-4
+  )
   view = (375 - 352, (1242 - 1216) // 2, 352, 1216)
   seen = truth[view[0] :, view[1] : view[1] + 1216]
   row = protocols.measure(seen, truth, view, Protocol())

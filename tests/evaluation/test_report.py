@@ -2,21 +2,20 @@ import json
 
 import numpy as np
 
-from bicross_jax.evaluation import bootstrap
-from bicross_jax.evaluation import report
-from bicross_jax.evaluation import run
+from bicross_jax.evaluation import bootstrap, report, run
 
 RESULTS = {
-    "student": {"abs_rel": 0.1234, "d1": bootstrap.Interval(0.5, 0.4, 0.6)},
-    "best constant": {"abs_rel": np.float64(1.0)},
+  "student": {"abs_rel": 0.1234, "d1": bootstrap.Interval(0.5, 0.4, 0.6)},
+  "best constant": {"abs_rel": np.float64(1.0)},
 }
 
 
 def test_text():
   assert report.table(RESULTS, ["abs_rel", "d1"]) == (
-      "               AbsRel                    d1\n"
-      "student         0.123  0.500 [0.400, 0.600]\n"
-      "best constant   1.000                     -")
+    "               AbsRel                    d1\n"
+    "student         0.123  0.500 [0.400, 0.600]\n"
+    "best constant   1.000                     -"
+  )
 
 
 def test_markdown():
@@ -28,16 +27,24 @@ def test_markdown():
 
 
 def test_files(tmp_path):
-  rows = [{"key": "a", "abs_rel": np.float32(0.5), "pixels": np.int64(3)},
-          {"key": "b", "abs_rel": float("nan"), "pixels": 0}]
+  rows = [
+    {"key": "a", "abs_rel": np.float32(0.5), "pixels": np.int64(3)},
+    {"key": "b", "abs_rel": float("nan"), "pixels": 0},
+  ]
   found = run.Report(rows, {"abs_rel": 0.5, "images": 1})
   images, summary = report.save(
-      tmp_path / "new" / "folder", found, interval=RESULTS["student"]["d1"], shape=np.arange(2))
+    tmp_path / "new" / "folder", found, interval=RESULTS["student"]["d1"], shape=np.arange(2)
+  )
   assert json.loads(images.read_text()) == [
-      {"key": "a", "abs_rel": 0.5, "pixels": 3}, {"key": "b", "abs_rel": None, "pixels": 0}]
+    {"key": "a", "abs_rel": 0.5, "pixels": 3},
+    {"key": "b", "abs_rel": None, "pixels": 0},
+  ]
   assert json.loads(summary.read_text()) == {
-      "interval": {"value": 0.5, "low": 0.4, "high": 0.6}, "shape": [0, 1], "abs_rel": 0.5,
-      "images": 1}
+    "interval": {"value": 0.5, "low": 0.4, "high": 0.6},
+    "shape": [0, 1],
+    "abs_rel": 0.5,
+    "images": 1,
+  }
   assert sorted(p.name for p in images.parent.iterdir()) == ["images.json", "summary.json"]
 
 

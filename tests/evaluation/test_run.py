@@ -12,8 +12,8 @@ WHOLE = protocols.Protocol(crop="none")
 def make(factors, sizes, padding=0):
   """Constant images of many sizes: truth 10 m, prediction 10 m times a factor."""
   truths = [
-      {"key": f"image{i}", "depth": np.full(s, 10.0, np.float32), "crop": np.array((0, 0, *s))}
-      for i, s in enumerate(sizes)
+    {"key": f"image{i}", "depth": np.full(s, 10.0, np.float32), "crop": np.array((0, 0, *s))}
+    for i, s in enumerate(sizes)
   ]
   rows = len(factors) + padding
   mask = np.arange(rows) < len(factors)

@@ -72,8 +72,9 @@ def test_pixels_are_drawn_where_there_are_too_many():
   truth = rng.uniform(1, 70, (30, 40)).astype(np.float32)
   depth, whole = truth * 1.1, (0, 0, 30, 40)
   one, same, other = (
-      uncertainty.pixels(depth, {"u": truth}, truth, whole, PROTOCOL, most=100, seed=s)
-      for s in (0, 0, 1))
+    uncertainty.pixels(depth, {"u": truth}, truth, whole, PROTOCOL, most=100, seed=s)
+    for s in (0, 0, 1)
+  )
   assert len(one.error) == 100 and len(np.unique(one.uncertainty["u"])) == 100
   np.testing.assert_array_equal(one.uncertainty["u"], same.uncertainty["u"])
   assert not np.array_equal(one.uncertainty["u"], other.uncertainty["u"])
@@ -97,8 +98,11 @@ def _images(n=20):
   images = []
   for size in rng.integers(200, 400, n):
     error = rng.uniform(0, 1, size).astype(np.float32)
-    images.append(uncertainty.Pixels(
-        error, {"good": error / 2, "none": rng.uniform(0, 1, size).astype(np.float32)}))
+    images.append(
+      uncertainty.Pixels(
+        error, {"good": error / 2, "none": rng.uniform(0, 1, size).astype(np.float32)}
+      )
+    )
   return images
 
 
@@ -121,8 +125,12 @@ def test_judging_several_measures():
 def test_an_image_without_error_or_pixels_has_no_ause_but_counts():
   images = _images(3)
   nothing = np.zeros(0, np.float32)
-  images += [uncertainty.Pixels(nothing, {"good": nothing, "none": nothing}),
-             uncertainty.Pixels(np.zeros(50, np.float32), dict.fromkeys(("good", "none"), np.ones(50, np.float32)))]
+  images += [
+    uncertainty.Pixels(nothing, {"good": nothing, "none": nothing}),
+    uncertainty.Pixels(
+      np.zeros(50, np.float32), dict.fromkeys(("good", "none"), np.ones(50, np.float32))
+    ),
+  ]
   found = uncertainty.judge(images, {"good": 1.0, "none": 1.0})
   assert found["good"].ause.shape == (3,)
   assert len(uncertainty.pool(images).error) == sum(len(i.error) for i in images)

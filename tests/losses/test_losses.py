@@ -219,8 +219,8 @@ def test_l1log_is_least_where_the_width_is_the_error():
   target = jnp.full((1, 1, 9), 10.0)
   widths = jnp.linspace(1.0, 5.0, 9)
   losses = [
-      uncertainty.l1log(w + 0 * target, target + 3, target, target > 0, softplus=False)
-      for w in widths
+    uncertainty.l1log(w + 0 * target, target + 3, target, target > 0, softplus=False)
+    for w in widths
   ]
   assert widths[int(np.argmin(losses))] == 3.0
 
@@ -237,7 +237,7 @@ def test_feature_mse_with_and_without_weights():
   rng = np.random.default_rng(2)
   student, teacher = (rng.normal(size=(2, 3, 4, 5)).astype(np.float32) for _ in range(2))
   np.testing.assert_allclose(
-      distill.feature_mse(student, teacher), np.mean((student - teacher) ** 2), rtol=1e-5
+    distill.feature_mse(student, teacher), np.mean((student - teacher) ** 2), rtol=1e-5
   )
   weights = rng.random((2, 3, 4)).astype(np.float32)
   want = np.average(((student - teacher) ** 2).mean(-1), weights=weights)

@@ -6,12 +6,12 @@ from bicross_jax.losses import masks
 
 
 @pytest.mark.parametrize(
-    "height,width,box",
-    [
-        (375, 1242, (153, 371, 44, 1197)),
-        (352, 1216, (143, 349, 43, 1172)),
-        (96, 160, (39, 95, 5, 154)),
-    ],
+  "height,width,box",
+  [
+    (375, 1242, (153, 371, 44, 1197)),
+    (352, 1216, (143, 349, 43, 1172)),
+    (96, 160, (39, 95, 5, 154)),
+  ],
 )
 def test_garg_crop_rounds_down(height, width, box):
   # 375x1242 is the published crop of KITTI frames (Garg et al.).

@@ -16,8 +16,10 @@ def test_disagreement_and_spread_are_of_log_depth_and_have_no_gradient():
   a, b = jnp.full((1, 2, 2), 2.0), jnp.full((1, 2, 2), 4.0)
   np.testing.assert_allclose(pseudo.disagreement(a, b), np.log(2), rtol=1e-6)
   np.testing.assert_allclose(pseudo.spread(jnp.stack([a, b])), np.log(2) / 2, rtol=1e-6)
-  for f in (lambda x: pseudo.disagreement(x, b).sum(),
-            lambda x: pseudo.spread(jnp.stack([x, b])).sum()):
+  for f in (
+    lambda x: pseudo.disagreement(x, b).sum(),
+    lambda x: pseudo.spread(jnp.stack([x, b])).sum(),
+  ):
     np.testing.assert_array_equal(jax.grad(f)(a), 0)
 
 

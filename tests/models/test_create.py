@@ -11,17 +11,20 @@ def test_makes_every_model_with_its_options():
   assert models.create("dpt", backbone="tiny").backbone == "tiny"
 
 
-@pytest.mark.parametrize("name, options, listed", [
-  ("dqt", {}, "dpt"),
-  ("dpt", {"back_bone": "tiny"}, "backbone"),
-  ("dpt", {"backbone": "huge"}, "hybrid, base, large, small, tiny"),
-  ("dpt", {"activation": "relu"}, "softplus"),
-  ("dpt", {"dtype": "float16"}, "bfloat16"),
-  ("dpt", {"in_channels": 128, "stem_bins": 24}, "does not divide"),
-  ("dpt", {"in_channels": 0}, "in_channels 0"),
-  ("projection_head", {"dtype": "half"}, "float32"),
-  ("projection_head", {"name": "x"}, "hidden"),
-])
+@pytest.mark.parametrize(
+  "name, options, listed",
+  [
+    ("dqt", {}, "dpt"),
+    ("dpt", {"back_bone": "tiny"}, "backbone"),
+    ("dpt", {"backbone": "huge"}, "hybrid, base, large, small, tiny"),
+    ("dpt", {"activation": "relu"}, "softplus"),
+    ("dpt", {"dtype": "float16"}, "bfloat16"),
+    ("dpt", {"in_channels": 128, "stem_bins": 24}, "does not divide"),
+    ("dpt", {"in_channels": 0}, "in_channels 0"),
+    ("projection_head", {"dtype": "half"}, "float32"),
+    ("projection_head", {"name": "x"}, "hidden"),
+  ],
+)
 def test_mistakes_are_told_with_the_right_ones(name, options, listed):
   with pytest.raises(errors.UserError, match=listed):
     models.create(name, **options)

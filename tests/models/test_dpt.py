@@ -84,6 +84,7 @@ def test_inputs_that_do_not_fit_are_refused(shape):
 
 def _outputs(x, variables, **cases):
   """The outputs of tiny networks that differ in options only, compiled as one graph."""
+
   def run(x, variables):
     return {
       case: models.create("dpt", backbone="tiny", **options).apply(variables, x)
@@ -97,7 +98,8 @@ def test_read_out_options():
   x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)), jnp.float32)
   variables = models.init(models.create("dpt", backbone="tiny"), jax.random.key(0), x.shape)
   out = _outputs(
-    x, variables,
+    x,
+    variables,
     base={"scale": 2.0, "shift": 3.0},
     soft={"scale": 2.0, "shift": 0.5, "activation": "softplus"},
     rectified={"non_negative": True},

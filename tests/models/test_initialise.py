@@ -1,7 +1,7 @@
 """models.init against the initialisers of the modules themselves."""
 
-import flax.linen as nn
 from flax import traverse_util
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -15,16 +15,24 @@ def _noise(*shape):
   return jnp.asarray(RNG.standard_normal(shape), jnp.float32)
 
 
-@pytest.mark.parametrize("kernel, stride, same, padding", [
-  (1, 1, False, "VALID"), (1, 2, True, "SAME"), (3, 1, False, "SAME"),
-  (3, 2, False, ((1, 1), (1, 1))), (3, 2, True, "SAME"), (7, 2, True, "SAME"),
-])
+@pytest.mark.parametrize(
+  "kernel, stride, same, padding",
+  [
+    (1, 1, False, "VALID"),
+    (1, 2, True, "SAME"),
+    (3, 1, False, "SAME"),
+    (3, 2, False, ((1, 1), (1, 1))),
+    (3, 2, True, "SAME"),
+    (7, 2, True, "SAME"),
+  ],
+)
 def test_conv_equals_flax(kernel, stride, same, padding):
   x = _noise(2, 10, 12, 5)
   conv = layers.Conv(4, kernel, stride=stride, same=same)
   variables = conv.init(jax.random.key(0), x)
   assert jax.tree.map(jnp.shape, variables["params"]) == {
-    "kernel": (kernel, kernel, 5, 4), "bias": (4,)
+    "kernel": (kernel, kernel, 5, 4),
+    "bias": (4,),
   }
   variables["params"]["bias"] = _noise(4)
   other = nn.Conv(4, (kernel, kernel), (stride, stride), padding)
@@ -35,9 +43,7 @@ def test_standardised_conv_ignores_scale_and_offset_of_its_kernel():
   x, conv = _noise(1, 6, 6, 3), layers.Conv(4, 3, bias=False, standardize=1e-8)
   kernel = _noise(3, 3, 3, 4)
   got = conv.apply({"params": {"kernel": kernel}}, x)
-  np.testing.assert_allclose(
-    conv.apply({"params": {"kernel": 5 * kernel + 2}}, x), got, atol=1e-4
-  )
+  np.testing.assert_allclose(conv.apply({"params": {"kernel": 5 * kernel + 2}}, x), got, atol=1e-4)
   flat = np.asarray(kernel, np.float64).reshape(-1, 4)
   standard = ((flat - flat.mean(0)) / flat.std(0)).reshape(kernel.shape)
   plain = layers.Conv(4, 3, bias=False).apply({"params": {"kernel": jnp.asarray(standard)}}, x)
@@ -80,7 +86,9 @@ def test_norms_equal_flax_and_stay_float32_inside():
     (layers.LayerNorm(), nn.LayerNorm(epsilon=1e-6, use_fast_variance=False)),
   ]
   for ours, flax in cases:
-    np.testing.assert_allclose(ours.apply(params, x), flax.apply(params, x), atol=5e-4)  # float32 near 300 is 3e-5 apart
+    np.testing.assert_allclose(
+      ours.apply(params, x), flax.apply(params, x), atol=5e-4
+    )  # float32 near 300 is 3e-5 apart
   half = layers.GroupNorm(4, jnp.bfloat16).apply(params, x.astype(jnp.bfloat16))
   exact = layers.GroupNorm(4).apply(params, x.astype(jnp.bfloat16).astype(jnp.float32))
   assert half.dtype == jnp.bfloat16

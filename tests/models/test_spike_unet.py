@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax import errors
-from bicross_jax import models
+from bicross_jax import errors, models
 from bicross_jax.models import spike_unet
 
 SMALL = dict(in_channels=16, widths=(8, 12, 20), reduction=4)
@@ -23,8 +22,9 @@ def _random(module, shape):
   for path, leaf in flat.items():
     noise = rng.standard_normal(leaf.shape).astype(np.float32)
     around = {"scale": 1.0, "var": 1.0, "bias": 0.0, "mean": 0.0}.get(path.rsplit("/", 1)[-1])
-    flat[path] = np.asarray(leaf) if around is None else (around + 0.2 * noise).clip(
-        0.1 if around else -1)
+    flat[path] = (
+      np.asarray(leaf) if around is None else (around + 0.2 * noise).clip(0.1 if around else -1)
+    )
   return traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -39,15 +39,30 @@ def test_parameters_are_counted_by_hand():
   def double(i, mid, o):
     return 9 * i * mid + 2 * mid + 9 * mid * o + 2 * o
 
-  unet = (double(128, 128, 128) + double(128, 256, 256) + double(256, 512, 512)
-          + double(512, 512, 512) + double(1024, 512, 256) + double(512, 256, 128)
-          + double(256, 128, 128) + 128 * 3 + 3)
+  unet = (
+    double(128, 128, 128)
+    + double(128, 256, 256)
+    + double(256, 512, 512)
+    + double(512, 512, 512)
+    + double(1024, 512, 256)
+    + double(512, 256, 128)
+    + double(256, 128, 128)
+    + 128 * 3
+    + 3
+  )
   assert _count("senet") == 2 * 128 * 8
   assert _count("unet") == unet == 17_261_187
   assert _count("usenet") == unet + 2 * 512 * 32
   assert _count("usenet", **SMALL) == (
-      double(16, 8, 8) + double(8, 12, 12) + double(12, 20, 20) + 2 * 20 * 5
-      + double(32, 16, 6) + double(14, 7, 8) + 8 * 3 + 3)
+    double(16, 8, 8)
+    + double(8, 12, 12)
+    + double(12, 20, 20)
+    + 2 * 20 * 5
+    + double(32, 16, 6)
+    + double(14, 7, 8)
+    + 8 * 3
+    + 3
+  )
 
 
 def _torch_front_end(kind, in_channels, widths, reduction):
@@ -55,13 +70,22 @@ def _torch_front_end(kind, in_channels, widths, reduction):
   nn = torch.nn
 
   def double(i, mid, o):
-    return nn.ModuleDict({
-        "conv1": nn.Conv2d(i, mid, 3, padding=1, bias=False), "norm1": nn.BatchNorm2d(mid),
-        "conv2": nn.Conv2d(mid, o, 3, padding=1, bias=False), "norm2": nn.BatchNorm2d(o)})
+    return nn.ModuleDict(
+      {
+        "conv1": nn.Conv2d(i, mid, 3, padding=1, bias=False),
+        "norm1": nn.BatchNorm2d(mid),
+        "conv2": nn.Conv2d(mid, o, 3, padding=1, bias=False),
+        "norm2": nn.BatchNorm2d(o),
+      }
+    )
 
   def attention(c):
-    return nn.ModuleDict({"squeeze": nn.Linear(c, c // reduction, bias=False),
-                          "excite": nn.Linear(c // reduction, c, bias=False)})
+    return nn.ModuleDict(
+      {
+        "squeeze": nn.Linear(c, c // reduction, bias=False),
+        "excite": nn.Linear(c // reduction, c, bias=False),
+      }
+    )
 
   class FrontEnd(nn.Module):
     def __init__(self):
@@ -109,8 +133,13 @@ def _torch_front_end(kind, in_channels, widths, reduction):
 def _load(module, variables):
   """Puts our variables into the torch module; every entry of it must be met."""
   torch = pytest.importorskip("torch")
-  names = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean",
-           "var": "running_var"}
+  names = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+  }
   state = {}
   for tree in variables.values():
     for path, leaf in traverse_util.flatten_dict(tree, sep=".").items():
@@ -122,8 +151,9 @@ def _load(module, variables):
   return module
 
 
-@pytest.mark.parametrize("kind, train", [
-  ("usenet", True), ("usenet", False), ("unet", True), ("senet", False)])
+@pytest.mark.parametrize(
+  "kind, train", [("usenet", True), ("usenet", False), ("unet", True), ("senet", False)]
+)
 def test_equals_torch_in_value_gradient_and_statistics(kind, train):
   torch = pytest.importorskip("torch")
   module = models.create("spike_unet", kind=kind, **SMALL)
@@ -132,18 +162,19 @@ def test_equals_torch_in_value_gradient_and_statistics(kind, train):
   peer = _load(_torch_front_end(kind, **SMALL), variables).train(train)
   given = torch.tensor(x).permute(0, 3, 1, 2).requires_grad_()
   want = peer(given)
-  weight = np.random.default_rng(1).standard_normal(
-      (2, 12, 20, module.out_channels)).astype(np.float32)
+  weight = (
+    np.random.default_rng(1).standard_normal((2, 12, 20, module.out_channels)).astype(np.float32)
+  )
   (want * torch.tensor(weight).permute(0, 3, 1, 2)).sum().backward()
 
   def loss(params, x):
     out, updates = module.apply(
-        {**variables, "params": params}, x, train=train, mutable=["batch_stats"])
+      {**variables, "params": params}, x, train=train, mutable=["batch_stats"]
+    )
     return (out * weight).sum(), (out, updates)
 
   step = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-  (_, (got, updates)), (grads, dx) = step(
-      variables["params"], x)
+  (_, (got, updates)), (grads, dx) = step(variables["params"], x)
   assert got.shape == (2, 12, 20, module.out_channels) and got.dtype == jnp.float32
   np.testing.assert_allclose(got, want.detach().permute(0, 2, 3, 1), atol=2e-4)
   np.testing.assert_allclose(dx, given.grad.permute(0, 2, 3, 1), atol=3e-3)
@@ -161,8 +192,10 @@ def test_equals_torch_in_value_gradient_and_statistics(kind, train):
 
 
 def test_two_devices_equal_one():
-  module, x = models.create("spike_unet", **SMALL), jnp.asarray(
-      np.random.default_rng(0).standard_normal((4, 16, 16, 16)), jnp.float32)
+  module, x = (
+    models.create("spike_unet", **SMALL),
+    jnp.asarray(np.random.default_rng(0).standard_normal((4, 16, 16, 16)), jnp.float32),
+  )
   variables = models.init(module, jax.random.key(0), x.shape)
   split = models.create("spike_unet", axis_name="batch", **SMALL)
 
@@ -171,7 +204,8 @@ def test_two_devices_equal_one():
 
   want, stats = jax.jit(functools.partial(run, module))(x)
   got, new = jax.jit(jax.vmap(functools.partial(run, split), axis_name="batch"))(
-      x.reshape(2, 2, 16, 16, 16))
+    x.reshape(2, 2, 16, 16, 16)
+  )
   np.testing.assert_allclose(got.reshape(want.shape), want, atol=1e-4)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-5), new, stats)
 
@@ -181,18 +215,26 @@ def test_a_depth_network_behind_it_has_the_stem_of_what_it_is_given(kind, stem):
   front_end = models.create("spike_unet", kind=kind, dtype="bfloat16", **SMALL)
   dpt = models.create("dpt", backbone="tiny", in_channels=front_end.out_channels, dtype="bfloat16")
   module = spike_unet.FrontedDPT(front_end, dpt)
-  variables = jax.eval_shape(lambda key: models.init(module, key, (1, 32, 64, 16)), jax.random.key(0))
+  variables = jax.eval_shape(
+    lambda key: models.init(module, key, (1, 32, 64, 16)), jax.random.key(0)
+  )
   kernel = variables["params"]["dpt"]["backbone"]["resnet"]["stem"]["conv"]["kernel"]
   assert kernel.shape[2] == stem and set(variables["params"]) == {"front_end", "dpt"}
-  out = jax.eval_shape(
-      lambda v, x: module.apply(v, x), variables, jnp.zeros((2, 32, 64, 16)))
+  out = jax.eval_shape(lambda v, x: module.apply(v, x), variables, jnp.zeros((2, 32, 64, 16)))
   assert out.depth.shape == (2, 32, 64) and out.depth.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("options, listed", [
-    ({"kind": "resnet"}, "usenet, unet, senet"), ({"dtype": "half"}, "bfloat16"),
-    ({"widths": (8,)}, "two or more"), ({"in_channels": 0}, "in_channels 0"),
-    ({"reduction": 0}, "reduction 0"), ({"width": 3}, "widths")])
+@pytest.mark.parametrize(
+  "options, listed",
+  [
+    ({"kind": "resnet"}, "usenet, unet, senet"),
+    ({"dtype": "half"}, "bfloat16"),
+    ({"widths": (8,)}, "two or more"),
+    ({"in_channels": 0}, "in_channels 0"),
+    ({"reduction": 0}, "reduction 0"),
+    ({"width": 3}, "widths"),
+  ],
+)
 def test_mistakes_are_told(options, listed):
   with pytest.raises(errors.UserError, match=listed):
     models.create("spike_unet", **options)

@@ -88,7 +88,8 @@ def test_graft_copies_all_but_the_stem_and_says_so():
   flat = traverse_util.flatten_dict(grafted, sep="/")
   assert kept == sorted(p for p, leaf in flat.items() if leaf.flat[0] == 128)
   assert {p.split("/")[1] if "stem" not in p else "stem" for p in kept} == {
-    "uncertainty_head", "stem"
+    "uncertainty_head",
+    "stem",
   }
   assert sum("stem" in p for p in kept) == 3
 
@@ -115,7 +116,9 @@ def test_whole_modules_are_adopted_and_the_others_named():
 
 def test_weights_that_do_not_fit_are_not_adopted():
   fresh, spikes = _init(in_channels=3), _init(in_channels=128)
-  with pytest.raises(errors.UserError, match=r"stem/conv/kernel is \(7, 7, 128, 16\), not \(7, 7, 3"):
+  with pytest.raises(
+    errors.UserError, match=r"stem/conv/kernel is \(7, 7, 128, 16\), not \(7, 7, 3"
+  ):
     transfer.adopt(fresh, spikes)
   with pytest.raises(errors.UserError, match="no params/backbone/.* and [0-9]+ more"):
     transfer.adopt(fresh, {"params": {"backbone": {"patch_embed": {}, "other": np.zeros(3)}}})

@@ -54,7 +54,7 @@ def test_one_rectangle_of_each_picture_is_erased():
   shares = []
   for hole in ~out.any(-1):
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
-    assert hole[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].all()
+    assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
     assert hole.sum() == len(rows) * len(columns)
     shares.append(hole.mean())
   assert 0.007 < min(shares) and max(shares) < 0.06 and np.std(shares) > 0.005
@@ -68,7 +68,7 @@ def test_other_groups_are_refused():
 def _frames(n=64):
   """One picture of colours with a vertical edge in its middle, n times: float32[n, H, W, 3]."""
   one = np.random.default_rng(1).uniform(-0.6, 0.0, (H, W, 3)).astype(np.float32)
-  one[:, W // 2:] += 0.8
+  one[:, W // 2 :] += 0.8
   return jnp.asarray(np.broadcast_to(one, (n, H, W, 3)))
 
 
@@ -79,15 +79,16 @@ def test_every_frame_is_changed_its_own_way_and_edges_stay():
   np.testing.assert_array_equal(out, augment.photometric(jax.random.key(0), x))
   grey = out.mean(-1)
   assert len(np.unique(grey.mean((1, 2)))) == len(x)
-  step = grey[:, :, W // 2:].mean((1, 2)) - grey[:, :, :W // 2].mean((1, 2))
+  step = grey[:, :, W // 2 :].mean((1, 2)) - grey[:, :, : W // 2].mean((1, 2))
   assert step.min() > 0.1 and step.std() > 0.1
 
 
 def test_photometric_changes_grow_with_their_strength():
   x = jnp.repeat(_frames().mean(-1, keepdims=True), 3, axis=-1)
   changes = [
-      float(jnp.abs(augment.photometric(jax.random.key(1), x, s) - x).mean())
-      for s in (0.0, 0.25, 1.0, 1.5)]
+    float(jnp.abs(augment.photometric(jax.random.key(1), x, s) - x).mean())
+    for s in (0.0, 0.25, 1.0, 1.5)
+  ]
   assert changes[0] < 1e-3 and changes == sorted(changes) and changes[2] > 4 * changes[0]
 
 

@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax.ops import inputs
-from bicross_jax.ops import rates
-from bicross_jax.ops import spikes
+from bicross_jax.ops import inputs, rates, spikes
 
 
 def _streams(rng, low, high):
@@ -57,4 +55,7 @@ def test_running_moments_are_the_mean_of_all_so_far():
     seen.append(new)
     found = rates.running(found, new, jnp.int32(step))
   jax.tree.map(
-      lambda a, *all_: np.testing.assert_allclose(a, np.mean(all_, 0), rtol=1e-5, atol=1e-6), found, *seen)
+    lambda a, *all_: np.testing.assert_allclose(a, np.mean(all_, 0), rtol=1e-5, atol=1e-6),
+    found,
+    *seen,
+  )

@@ -8,7 +8,11 @@ import pytest
 from bicross_jax.ops import resize
 
 SHAPES = [
-  ((6, 7), (12, 14)), ((5, 8), (9, 3)), ((9, 4), (4, 11)), ((1, 5), (3, 1)), ((4, 4), (4, 4))
+  ((6, 7), (12, 14)),
+  ((5, 8), (9, 3)),
+  ((9, 4), (4, 11)),
+  ((1, 5), (3, 1)),
+  ((4, 4), (4, 4)),
 ]
 MODES = {
   "nearest": (resize.nearest, {"mode": "nearest"}),

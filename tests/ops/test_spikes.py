@@ -50,8 +50,9 @@ def test_rate_and_window_count(library):
   packed = library(spikes.pack(bits))
   np.testing.assert_allclose(spikes.rate(packed), bits.mean(-1), rtol=1e-6)
   for start, length in ((0, 48), (3, 1), (5, 20), (47, 1), (8, 8)):
-    np.testing.assert_array_equal(spikes.window_count(packed, start, length),
-                                  bits[..., start:start + length].sum(-1))
+    np.testing.assert_array_equal(
+      spikes.window_count(packed, start, length), bits[..., start : start + length].sum(-1)
+    )
 
 
 def test_wrong_lengths_are_refused():

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
-from bicross_jax import recipes
+from bicross_jax import errors, recipes
 from bicross_jax.train import devices
 from bicross_jax.train.state import Initial
 
-SMALL = ["input.height=32", "input.width=64", "data.height=32", "data.width=64", "train.steps=10",
-         "data.flip=false"]
+SMALL = [
+  "input.height=32",
+  "input.width=64",
+  "data.height=32",
+  "data.width=64",
+  "train.steps=10",
+  "data.flip=false",
+]
 
 
 def _config(arg, *overrides):
@@ -23,9 +28,9 @@ def _config(arg, *overrides):
 def _batch(rows=4):
   rng = np.random.default_rng(0)
   return {
-      "rgb": rng.integers(0, 256, (rows, 32, 64, 3), np.uint8),
-      "spike": rng.integers(0, 256, (rows, 32, 64, 16), np.uint8),
-      "depth": rng.uniform(2, 50, (rows, 32, 64)).astype(np.float32),
+    "rgb": rng.integers(0, 256, (rows, 32, 64, 3), np.uint8),
+    "spike": rng.integers(0, 256, (rows, 32, 64, 16), np.uint8),
+    "depth": rng.uniform(2, 50, (rows, 32, 64)).astype(np.float32),
   }
 
 
@@ -64,8 +69,11 @@ def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
     assert metrics["depth_loss"] == metrics["uncertainty_loss"] == 0
   assert seen[-1] < 0.5 * seen[0], seen
   jax.tree.map(np.testing.assert_array_equal, state.frozen["teacher"]["params"], rgb["params"])
-  moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), first.params["student"]["backbone"],
-                       state.params["student"]["backbone"])
+  moved = jax.tree.map(
+    lambda a, b: bool(jnp.any(a != b)),
+    first.params["student"]["backbone"],
+    state.params["student"]["backbone"],
+  )
   assert all(jax.tree.leaves(moved["resnet"]))
   assert set(recipe.variables(state)["params"]) == set(rgb["params"])
 
@@ -82,7 +90,9 @@ def test_a_crossmodality_run_without_a_checkpoint_says_so():
     recipes.create(_config("crossmodality")).init(jax.random.key(0), None)
 
 
-@pytest.mark.parametrize("recipe", ["bicross_jax.recipes.nothing:create", "bicross_jax.recipes.pretrain:make"])
+@pytest.mark.parametrize(
+  "recipe", ["bicross_jax.recipes.nothing:create", "bicross_jax.recipes.pretrain:make"]
+)
 def test_unknown_recipes_are_refused(recipe):
   with pytest.raises(errors.UserError, match="recipe="):
     recipes.create(_config("pretrain", f"recipe={recipe}"))

@@ -7,15 +7,20 @@ import optax
 import pytest
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
-from bicross_jax import models
-from bicross_jax import recipes
+from bicross_jax import errors, models, recipes
 from bicross_jax.recipes import crossdomain
 from bicross_jax.train import devices
 from bicross_jax.train.state import Initial
 
-SMALL = ["input.height=32", "input.width=64", "data.height=32", "data.width=64", "train.steps=10",
-         "data.flip=false", "optim.warmup=0"]
+SMALL = [
+  "input.height=32",
+  "input.width=64",
+  "data.height=32",
+  "data.width=64",
+  "train.steps=10",
+  "data.flip=false",
+  "optim.warmup=0",
+]
 EVERYTHING = "eval.max_depth=1e9"  # a random network sees far
 
 
@@ -23,7 +28,8 @@ def _remaining_shift(names, steps=600):
   """The distance of two domains' features after alignment; they start 1.5 apart."""
   head = models.create("projection_head", hidden=32, features=2)
   variables = {
-      name: models.init(head, jax.random.key(i), (8, 1, 1, 4)) for i, name in enumerate(names)}
+    name: models.init(head, jax.random.key(i), (8, 1, 1, 4)) for i, name in enumerate(names)
+  }
   params = {name: v["params"] for name, v in variables.items()} | {"shift": jnp.full((4,), 1.5)}
   stats = {name: v["batch_stats"] for name, v in variables.items()}
   optimiser = optax.adam(1e-2)
@@ -34,8 +40,8 @@ def _remaining_shift(names, steps=600):
 
     def loss_fn(params):
       loss, _, new = crossdomain.align(
-          head, params, stats, source, target + params["shift"][None, None, None], 0.3,
-          axis_name=None)
+        head, params, stats, source, target + params["shift"][None, None, None], 0.3, axis_name=None
+      )
       return loss, new
 
     (_, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
@@ -71,8 +77,10 @@ def _batch(seed=0, target_seed=1, rows=2):
     return np.random.default_rng(seed).integers(0, 256, (rows, 32, 64, 16), np.uint8)
 
   depth = np.random.default_rng(seed).uniform(2, 50, (rows, 32, 64)).astype(np.float32)
-  return {"source": {"spike": spikes(seed), "depth": depth},
-          "target": {"spike": spikes(target_seed)}}
+  return {
+    "source": {"spike": spikes(seed), "depth": depth},
+    "target": {"spike": spikes(target_seed)},
+  }
 
 
 def _train(recipe, initial, batches):
@@ -87,7 +95,9 @@ def _train(recipe, initial, batches):
 
 
 def _same(a, b):
-  return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+  return all(
+    np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
 
 
 @pytest.mark.slow
@@ -95,7 +105,13 @@ def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
   recipe = _recipe("adapt.warmup=0", "adapt.alpha=0.5", "adapt.publish=teacher", EVERYTHING)
   assert set(recipe.batch_spec()["target"]) == {"spike"}  # no label of the target comes near it
   first, last, seen = _train(recipe, spike_network, [_batch()] * 2)
-  assert set(seen[0]) >= {"depth_loss", "uncertainty_loss", "scp_loss", "sca_loss", "domain_accuracy"}
+  assert set(seen[0]) >= {
+    "depth_loss",
+    "uncertainty_loss",
+    "scp_loss",
+    "sca_loss",
+    "domain_accuracy",
+  }
   assert all(np.isfinite(list(m.values())).all() for m in seen)
   assert 0.45 < seen[0]["trusted"] <= 0.5  # the surer half
   assert not _same(last.batch_stats, first.batch_stats)
@@ -106,13 +122,20 @@ def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
   for student in students[1:]:
     teacher = jax.tree.map(lambda old, new: (old + new) / 2, teacher, student)
   published = recipe.variables(last)["params"]
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), published, teacher)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), published, teacher
+  )
   assert recipe.publishes == "teacher" and recipe.metric == ("abs_rel", "last")
 
 
-@pytest.mark.parametrize("method, publish, published", [
-    ("scts", "teacher", "teacher"), ("scts", "student", "student"),
-    ("adversarial", "teacher", "student")])
+@pytest.mark.parametrize(
+  "method, publish, published",
+  [
+    ("scts", "teacher", "teacher"),
+    ("scts", "student", "student"),
+    ("adversarial", "teacher", "student"),
+  ],
+)
 def test_who_is_published(spike_network, method, publish, published):
   recipe = _recipe(f"adapt.method={method}", f"adapt.publish={publish}")
   state = recipe.init(jax.random.key(0), Initial(init_from=spike_network))
@@ -127,14 +150,17 @@ def test_who_is_published(spike_network, method, publish, published):
 def test_the_target_is_not_looked_at_during_warm_up(spike_network):
   recipe = _recipe("adapt.warmup=1", "adapt.augment=false")
   outcomes = [
-      _train(recipe, spike_network, [_batch(target_seed=seed)])[1].params["student"]
-      for seed in (1, 2)]
+    _train(recipe, spike_network, [_batch(target_seed=seed)])[1].params["student"]
+    for seed in (1, 2)
+  ]
   assert _same(*outcomes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method, absent", [
-    ("adversarial", {"scp_loss", "trusted"}), ("meanteacher", {"sca_loss", "domain_accuracy"})])
+@pytest.mark.parametrize(
+  "method, absent",
+  [("adversarial", {"scp_loss", "trusted"}), ("meanteacher", {"sca_loss", "domain_accuracy"})],
+)
 def test_methods(spike_network, method, absent):
   recipe = _recipe(f"adapt.method={method}", "adapt.warmup=0", "adapt.augment=false")
   a = _train(recipe, spike_network, [_batch()])

@@ -77,13 +77,26 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arg", ["pretrain,photometric=0",
-            "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
-            "crossdomain,adapt.augment=false,adapt.warmup=0",
-            "neuromorphic,front_end.widths=8,12"])
+  "arg",
+  [
+    "pretrain,photometric=0",
+    "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
+    "crossdomain,adapt.augment=false,adapt.warmup=0",
+    "neuromorphic,front_end.widths=8,12",
+  ],
+)
 def test_four_devices_equal_one(arg, pytestconfig):
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-         "PYTHONPATH": str(pytestconfig.rootpath)}
-  done = subprocess.run([sys.executable, "-c", SCRIPT, arg], cwd=pytestconfig.rootpath, env=env,
-                        capture_output=True, text=True, timeout=900)
+  env = {
+    **os.environ,
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    "PYTHONPATH": str(pytestconfig.rootpath),
+  }
+  done = subprocess.run(
+    [sys.executable, "-c", SCRIPT, arg],
+    cwd=pytestconfig.rootpath,
+    env=env,
+    capture_output=True,
+    text=True,
+    timeout=900,
+  )
   assert done.returncode == 0, done.stderr[-3000:]

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from bicross_jax import config as grammar
-from bicross_jax import errors
-from bicross_jax import recipes
+from bicross_jax import errors, recipes
 from bicross_jax.train import devices
 
-SMALL = ["input.height=32", "input.width=64", "data.height=32", "data.width=64", "train.steps=10",
-         "data.flip=false", "optim.warmup=0", "front_end.widths=8,12"]
+SMALL = [
+  "input.height=32",
+  "input.width=64",
+  "data.height=32",
+  "data.width=64",
+  "train.steps=10",
+  "data.flip=false",
+  "optim.warmup=0",
+  "front_end.widths=8,12",
+]
 
 
 def _recipe(*overrides):
@@ -21,8 +28,10 @@ def _recipe(*overrides):
 
 def _batch():
   rng = np.random.default_rng(0)
-  return {"spike": rng.integers(0, 256, (4, 32, 64, 16), np.uint8),
-          "depth": rng.uniform(2, 50, (4, 32, 64)).astype(np.float32)}
+  return {
+    "spike": rng.integers(0, 256, (4, 32, 64, 16), np.uint8),
+    "depth": rng.uniform(2, 50, (4, 32, 64)).astype(np.float32),
+  }
 
 
 @pytest.mark.slow
@@ -36,8 +45,10 @@ def test_front_end_and_network_learn_together():
     seen.append(float(metrics["loss"][0] / metrics["loss"][1]))
   assert np.isfinite(seen).all() and seen[-1] < seen[0], seen
   state = jax.device_get(state)
-  before, after = (traverse_util.flatten_dict(
-      {"params": s.params, "batch_stats": s.batch_stats}, sep="/") for s in (first, state))
+  before, after = (
+    traverse_util.flatten_dict({"params": s.params, "batch_stats": s.batch_stats}, sep="/")
+    for s in (first, state)
+  )
   still = [path for path in before if (np.asarray(before[path]) == after[path]).all()]
   assert not [path for path in still if "front_end" in path], still
   assert not [path for path in still if path.startswith("params/dpt/backbone/resnet")]
@@ -49,8 +60,10 @@ def test_front_end_and_network_learn_together():
   np.testing.assert_allclose(out["depth"][0], whole["depth"][0], rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind, bins, stem, into", [
-    ("usenet", 16, 3, 16), ("unet", 0, 3, 128), ("senet", 16, 16, 16), ("senet", 0, 128, 128)])
+@pytest.mark.parametrize(
+  "kind, bins, stem, into",
+  [("usenet", 16, 3, 16), ("unet", 0, 3, 128), ("senet", 16, 16, 16), ("senet", 0, 128, 128)],
+)
 def test_every_front_end_fits_the_network_behind_it(kind, bins, stem, into):
   recipe = _recipe(f"front_end.kind={kind}", f"model.stem_bins={bins}")
   state = jax.eval_shape(lambda key: recipe.init(key, None), jax.random.key(0))

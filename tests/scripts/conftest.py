@@ -9,11 +9,19 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SMALL = [
-    "--config.data.train=8", "--config.data.validation=3", "--config.data.test=3",
-    "--config.data.height=32", "--config.data.width=64", "--config.data.batch_size=4",
-    "--config.input.height=32", "--config.input.width=64",
-    "--config.train.steps=2", "--config.train.log_every=1", "--config.train.validate_every=2",
-    "--config.parent.train.steps=2", "--config.parent.data.batch_size=4",
+  "--config.data.train=8",
+  "--config.data.validation=3",
+  "--config.data.test=3",
+  "--config.data.height=32",
+  "--config.data.width=64",
+  "--config.data.batch_size=4",
+  "--config.input.height=32",
+  "--config.input.width=64",
+  "--config.train.steps=2",
+  "--config.train.log_every=1",
+  "--config.train.validate_every=2",
+  "--config.parent.train.steps=2",
+  "--config.parent.data.batch_size=4",
 ]
 
 

@@ -6,8 +6,11 @@ import pytest
 
 from tests.scripts.conftest import SMALL, script
 
-ABOVE = [item.replace("--config.", "--config.parent.") for item in SMALL if any(
-    name in item for name in (".train.steps", ".log_every", ".validate_every", ".batch_size"))]
+ABOVE = [
+  item.replace("--config.", "--config.parent.")
+  for item in SMALL
+  if any(name in item for name in (".train.steps", ".log_every", ".validate_every", ".batch_size"))
+]
 
 
 @pytest.mark.slow
@@ -23,8 +26,10 @@ def test_the_chain_is_trained_and_every_stage_tested(place, crossmodality, monke
   assert (folder / "chain.md").read_text() in printed
 
   where = place / "evaluated"
-  for run, row, domain in ((folder, "crossdomain (spike)", "foggy"),
-                           (crossmodality, "crossmodality (spike)", "clear")):
+  for run, row, domain in (
+    (folder, "crossdomain (spike)", "foggy"),
+    (crossmodality, "crossmodality (spike)", "clear"),
+  ):
     assert script("eval").main(["--checkpoint", str(run), "--output", str(where)]) == 0
     summary = json.loads((where / "summary.json").read_text())
     for metric in ("abs_rel", "rmse", "d1"):
@@ -38,8 +43,12 @@ def test_the_chain_is_trained_and_every_stage_tested(place, crossmodality, monke
 def test_any_stage_can_report(place, crossmodality, monkeypatch):
   """Of a stage without a target: its own domain alone."""
   monkeypatch.chdir(place)
-  assert script("train").main(
-      ["--config", "configs/bicross.py:crossmodality", *SMALL, "--config.report=true"]) == 0
+  assert (
+    script("train").main(
+      ["--config", "configs/bicross.py:crossmodality", *SMALL, "--config.report=true"]
+    )
+    == 0
+  )
   rows = json.loads((crossmodality / "chain.json").read_text())
   assert list(rows) == ["pretrain (rgb)", "crossmodality (spike)"]
   assert all(list(row) == ["clear abs_rel", "clear rmse", "clear d1"] for row in rows.values())

@@ -13,9 +13,7 @@ import pytest
 
 from bicross_jax import cli
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import files
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import files, image, spikes
 from bicross_jax.train import writers
 from tests.scripts.conftest import SMALL, script
 
@@ -34,6 +32,7 @@ def _here(place, monkeypatch):
 @pytest.fixture
 def refused(capsys, caplog):
   """refused(script, argv, *words): it ends in one line with these words, and status 2."""
+
   def check(name, argv, *words):
     capsys.readouterr()
     assert cli.run(script(name).main, [str(a) for a in argv]) == 2
@@ -76,8 +75,17 @@ def _stream(steps=128, height=40, width=64):
 
 
 def _predict(crossmodality, tmp_path, *inputs):
-  return [*inputs, "--checkpoint", crossmodality, "--output", tmp_path / "out",
-          "--height", 40, "--width", 64]
+  return [
+    *inputs,
+    "--checkpoint",
+    crossmodality,
+    "--output",
+    tmp_path / "out",
+    "--height",
+    40,
+    "--width",
+    64,
+  ]
 
 
 # Spike streams
@@ -87,7 +95,9 @@ def test_a_truncated_dat(crossmodality, tmp_path, refused):
   path = tmp_path / "a.dat"
   spikes.write_dat(path, _stream())
   path.write_bytes(path.read_bytes()[:-5])
-  lines = refused("predict", _predict(crossmodality, tmp_path, path), str(path), "40955 bytes", "320")
+  lines = refused(
+    "predict", _predict(crossmodality, tmp_path, path), str(path), "40955 bytes", "320"
+  )
   assert len(lines) == 1 and not (tmp_path / "out").exists()
 
 
@@ -101,11 +111,21 @@ def test_a_dat_that_is_too_short(crossmodality, tmp_path, refused):
 def test_a_stream_of_another_width(crossmodality, tmp_path, refused):
   path = tmp_path / "a.dat"
   spikes.write_dat(path, _stream(steps=129, width=72))
-  refused("predict", _predict(crossmodality, tmp_path, path), str(path), "whole number of steps",
-          "40 rows of 64 pixels")
+  refused(
+    "predict",
+    _predict(crossmodality, tmp_path, path),
+    str(path),
+    "whole number of steps",
+    "40 rows of 64 pixels",
+  )
   np.save(tmp_path / "b.npy", _stream()[..., 0])
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path / "b.npy"), "b.npy", "(128, 40)",
-          "(T, H, W)")
+  refused(
+    "predict",
+    _predict(crossmodality, tmp_path, tmp_path / "b.npy"),
+    "b.npy",
+    "(128, 40)",
+    "(T, H, W)",
+  )
   assert not (tmp_path / "out").exists()
 
 
@@ -150,23 +170,43 @@ def kitti(tmp_path, monkeypatch):
 
 def _scene(tmp_path, data_dir):
   fields = {
-      "data.data_dir": data_dir, "data.domain": "listed", "data.height": 32, "data.width": 64,
-      "data.parts.train": DRIVE, "data.parts.validation": f"{DRIVE}/0000000001",
-      "data.parts.test": f"{DRIVE}/0000000002", "data.batch_size": 2, "model.backbone": "tiny",
-      "input.height": 32, "input.width": 64, "train.steps": 1}
-  return ["--config", "configs/bicross.py:pretrain,scene", "--workdir", tmp_path / "run",
-          *(f"--config.{k}={v}" for k, v in fields.items())]
+    "data.data_dir": data_dir,
+    "data.domain": "listed",
+    "data.height": 32,
+    "data.width": 64,
+    "data.parts.train": DRIVE,
+    "data.parts.validation": f"{DRIVE}/0000000001",
+    "data.parts.test": f"{DRIVE}/0000000002",
+    "data.batch_size": 2,
+    "model.backbone": "tiny",
+    "input.height": 32,
+    "input.width": 64,
+    "train.steps": 1,
+  }
+  return [
+    "--config",
+    "configs/bicross.py:pretrain,scene",
+    "--workdir",
+    tmp_path / "run",
+    *(f"--config.{k}={v}" for k, v in fields.items()),
+  ]
 
 
-@pytest.mark.parametrize("where, damage, words", [
-    ("depth/0000000001.png",
-     lambda p: image.write_png(p, np.zeros((40, 64), np.uint8)), "16-bit grey PNG"),
+@pytest.mark.parametrize(
+  "where, damage, words",
+  [
+    (
+      "depth/0000000001.png",
+      lambda p: image.write_png(p, np.zeros((40, 64), np.uint8)),
+      "16-bit grey PNG",
+    ),
     ("spike/npy/0000000001.npy", lambda p: spikes.write_npy(p, _stream(width=72)), "40x72"),
     ("spike/npy/0000000001.npy", lambda p: p.write_bytes(p.read_bytes()[:5000]), "5000 bytes"),
     ("spike/npy/0000000001.npy", lambda p: spikes.write_npy(p, _stream(steps=120)), "120 steps"),
     ("rgb/0000000001.png", lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
     ("depth/0000000001.png", lambda p: p.unlink(), "lack files"),
-])
+  ],
+)
 def test_one_file_that_is_damaged_or_missing(kitti, tmp_path, refused, where, damage, words):
   path = kitti / where
   damage(path)
@@ -209,9 +249,15 @@ def _no_meta(folder):
     (folder / "checkpoints" / "3" / item / "_METADATA").write_text("{}")
 
 
-@pytest.mark.parametrize("make, words", [
-    (_empty, "holds no checkpoints"), (_no_checkpoints, "no whole checkpoint"),
-    (_no_meta, "3 lacks meta"), (lambda folder: folder.write_text("x"), "")])
+@pytest.mark.parametrize(
+  "make, words",
+  [
+    (_empty, "holds no checkpoints"),
+    (_no_checkpoints, "no whole checkpoint"),
+    (_no_meta, "3 lacks meta"),
+    (lambda folder: folder.write_text("x"), ""),
+  ],
+)
 def test_a_folder_without_checkpoint(make, words, place, tmp_path, refused):
   folder = tmp_path / "run"
   make(folder)
@@ -219,18 +265,24 @@ def test_a_folder_without_checkpoint(make, words, place, tmp_path, refused):
   before = _all(tmp_path)
   refused("predict", _predict(folder, tmp_path, tmp_path / "a.dat"), str(folder), words)
   refused("eval", ["--checkpoint", folder], str(folder), "" if folder.is_file() else words)
-  refused("train", [*CROSSMODALITY, f"--config.init_from={folder}", "--workdir", tmp_path / "new"],
-          str(folder), words)
+  refused(
+    "train",
+    [*CROSSMODALITY, f"--config.init_from={folder}", "--workdir", tmp_path / "new"],
+    str(folder),
+    words,
+  )
   assert _all(tmp_path) == before
 
 
-@pytest.mark.parametrize("damage", ["meta/metadata", "variables/_METADATA", "variables/manifest.ocdbt"])
+@pytest.mark.parametrize(
+  "damage", ["meta/metadata", "variables/_METADATA", "variables/manifest.ocdbt"]
+)
 def test_a_damaged_checkpoint(damage, crossmodality, tmp_path, refused):
   run = tmp_path / "run"
   _copy(crossmodality, run)
   spikes.write_dat(tmp_path / "a.dat", _stream())
   for path in run.glob(f"checkpoints/*/{damage}"):
-    path.write_bytes(path.read_bytes()[:len(path.read_bytes()) // 2])
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
   refused("predict", _predict(run, tmp_path, tmp_path / "a.dat"), str(run))
   assert not (tmp_path / "out").exists()
 
@@ -238,7 +290,9 @@ def test_a_damaged_checkpoint(damage, crossmodality, tmp_path, refused):
 # Configs and work folders
 
 
-@pytest.mark.parametrize("argv, words", [
+@pytest.mark.parametrize(
+  "argv, words",
+  [
     (["configs/bicross.py:pretrian"], ["unknown stage 'pretrian'", "pretrain"]),
     (["configs/bicross.py:pretrain,scen"], ["unknown scenario 'scen'", "scene"]),
     (["configs/bicross.py:pretrain,scene,model.backbon=tiny"], ["model.backbon", "model.backbone"]),
@@ -251,7 +305,8 @@ def test_a_damaged_checkpoint(damage, crossmodality, tmp_path, refused):
     (["configs/bicross.py", "--confg.seed=1"], ["--confg.seed=1"]),
     (["configs/bicros.py"], ["configs/bicros.py", "did you mean configs/bicross.py"]),
     (["configs/bicross.py:pretrain", "--config.data.domain=fogy"], ["fogy", "foggy"]),
-])
+  ],
+)
 def test_a_wrong_word_in_a_config_names_the_right_ones(argv, words, place, tmp_path, refused):
   work = tmp_path / "run"
   small = [f for f in PRETRAIN[2:] if "data." in f] if "steps=soon" in argv[-1] else []
@@ -263,8 +318,13 @@ def test_a_wrong_word_in_a_config_names_the_right_ones(argv, words, place, tmp_p
 def test_a_folder_with_a_run_of_another_config(name, value, crossmodality, refused):
   before = _all(crossmodality)
   argv = [*CROSSMODALITY, f"--config.distill.fine={value}"] if value else PRETRAIN
-  refused("train", [*argv, "--workdir", crossmodality], str(crossmodality), "another config",
-          "distill.fine" if value else "stage")
+  refused(
+    "train",
+    [*argv, "--workdir", crossmodality],
+    str(crossmodality),
+    "another config",
+    "distill.fine" if value else "stage",
+  )
   assert _all(crossmodality) == before
 
 
@@ -298,8 +358,9 @@ def test_a_disk_that_is_full_when_depth_is_written(crossmodality, tmp_path, refu
     def write(self, data):
       raise OSError(errno.ENOSPC, FULL)
 
-  monkeypatch.setattr(files, "open", lambda path, mode: Full(path, mode.replace("b", "")),
-                      raising=False)
+  monkeypatch.setattr(
+    files, "open", lambda path, mode: Full(path, mode.replace("b", "")), raising=False
+  )
   refused("predict", argv, str(out), FULL)
   assert _all(out) == {"a_depth.npy": b"mine"}
 
@@ -307,8 +368,12 @@ def test_a_disk_that_is_full_when_depth_is_written(crossmodality, tmp_path, refu
 def test_a_picture_that_does_not_fit(crossmodality, tmp_path, refused):
   spikes.write_dat(tmp_path / "a.dat", _stream())
   with room(12_000):  # the maps fit, the picture does not
-    refused("predict", _predict(crossmodality, tmp_path, tmp_path / "a.dat"),
-            str(tmp_path / "out" / "a.png"), TOO_LONG)
+    refused(
+      "predict",
+      _predict(crossmodality, tmp_path, tmp_path / "a.dat"),
+      str(tmp_path / "out" / "a.png"),
+      TOO_LONG,
+    )
   made = {p.name for p in (tmp_path / "out").iterdir()}
   assert made == {"a_depth.npy", "a_depth.png", "a_uncertainty.npy"}
 
@@ -318,9 +383,12 @@ def test_a_disk_that_is_full_when_streams_are_made(tmp_path, refused):
     image.write_png(tmp_path / "in" / f"{i}.png", np.full((40, 64, 3), 90 * i, np.uint8))
   with room(30_000):
     for output, more in (("s.dat", []), ("s.npy", []), ("windows", ["--windows"])):
-      refused("simulate_spikes",
-              [tmp_path / "in", "--fps", 100, "--output", tmp_path / output, *more],
-              str(tmp_path / output), TOO_LONG)
+      refused(
+        "simulate_spikes",
+        [tmp_path / "in", "--fps", 100, "--output", tmp_path / output, *more],
+        str(tmp_path / output),
+        TOO_LONG,
+      )
   assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "in"]
 
 
@@ -337,13 +405,18 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(crossmodality, tmp_pat
   argv = [*PRETRAIN, "--workdir", tmp_path / "run"]
   with room(100_000):
     refused("train", argv, str(tmp_path / "run"), TOO_LONG)
-  assert not list(tmp_path.glob("run/checkpoints/*[0-9]")) and not (tmp_path / "run/result.json").exists()
+  assert (
+    not list(tmp_path.glob("run/checkpoints/*[0-9]"))
+    and not (tmp_path / "run/result.json").exists()
+  )
   refused("eval", ["--checkpoint", tmp_path / "run"], "no whole checkpoint")
   assert script("train").main([str(a) for a in argv]) == 0  # there is room again
   assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
 
 
-def test_a_disk_that_is_full_when_metrics_are_written(crossmodality, tmp_path, refused, monkeypatch):
+def test_a_disk_that_is_full_when_metrics_are_written(
+  crossmodality, tmp_path, refused, monkeypatch
+):
   def write(self, step, values):
     raise OSError(errno.ENOSPC, FULL)
 
@@ -353,10 +426,18 @@ def test_a_disk_that_is_full_when_metrics_are_written(crossmodality, tmp_path, r
 
 def test_a_disk_that_is_full_when_results_are_written(crossmodality, tmp_path, refused):
   with room(100):
-    refused("eval", ["--checkpoint", crossmodality, "--output", tmp_path / "out"],
-            str(tmp_path / "out"), TOO_LONG)
+    refused(
+      "eval",
+      ["--checkpoint", crossmodality, "--output", tmp_path / "out"],
+      str(tmp_path / "out"),
+      TOO_LONG,
+    )
   assert not _all(tmp_path / "out")
   with room(100):
-    refused("visualize", ["--checkpoint", crossmodality, "--output", tmp_path / "p.png"],
-            str(tmp_path), TOO_LONG)
+    refused(
+      "visualize",
+      ["--checkpoint", crossmodality, "--output", tmp_path / "p.png"],
+      str(tmp_path),
+      TOO_LONG,
+    )
   assert not _all(tmp_path)

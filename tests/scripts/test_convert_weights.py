@@ -43,7 +43,9 @@ def _equal(have, want):
 
 
 def test_a_whole_network_is_loaded_predicts_and_restores_with_orbax_alone(weights, tiny, capsys):
-  assert _convert(weights / "whole.npz", "--config", RGB, *SMALL_INPUT, "--output", weights / "o") == 0
+  assert (
+    _convert(weights / "whole.npz", "--config", RGB, *SMALL_INPUT, "--output", weights / "o") == 0
+  )
   shown = capsys.readouterr().out
   assert "DPT, MiDaS or BiCross" in shown and "refinenet4.resConfUnit1" in shown
   model = bicross_jax.load(weights / "o")
@@ -69,8 +71,10 @@ def test_a_trained_network_goes_out(crossmodality, tmp_path):
 
   assert _convert(crossmodality, "--output", tmp_path / "spike.safetensors") == 0
   state = files.read(tmp_path / "spike.safetensors")
-  _equal(convert.from_torch("dpt", state, backbone="tiny", in_channels=128, stem_bins=16),
-         {"params": bicross_jax.load(crossmodality).variables["params"]})
+  _equal(
+    convert.from_torch("dpt", state, backbone="tiny", in_channels=128, stem_bins=16),
+    {"params": bicross_jax.load(crossmodality).variables["params"]},
+  )
 
 
 @pytest.fixture
@@ -78,17 +82,24 @@ def first_states(monkeypatch):
   """Runs train nothing; the list of the states that they would have begun with."""
   states = []
   monkeypatch.setattr(
-    stages.loop, "run",
-    lambda config, recipe, data, validate, workdir, initial: states.append(
-      recipe.init(jax.random.key(0), initial)) or {})
+    stages.loop,
+    "run",
+    lambda config, recipe, data, validate, workdir, initial: (
+      states.append(recipe.init(jax.random.key(0), initial)) or {}
+    ),
+  )
   return states
 
 
 def test_a_stage_starts_from_a_backbone_alone(weights, tiny, capsys, first_states):
-  assert _convert(weights / "timm.npz", "--config", SPIKE, "--inflate", "--output", weights / "r") == 0
+  assert (
+    _convert(weights / "timm.npz", "--config", SPIKE, "--inflate", "--output", weights / "r") == 0
+  )
   shown = capsys.readouterr().out
   assert "backbone alone" in shown and "RGB stem inflated to 16 channels" in shown
-  assert script("train").main(["--config", SPIKE, *TRAIN, f"--config.init_from={weights / 'r'}"]) == 0
+  assert (
+    script("train").main(["--config", SPIKE, *TRAIN, f"--config.init_from={weights / 'r'}"]) == 0
+  )
   assert "new and random: depth_head, fusion1," in capsys.readouterr().out
   params = jax.device_get(first_states[0].params)
   want = transfer.inflate_stem(tiny, 128, 16)["params"]["backbone"]
@@ -97,7 +108,8 @@ def test_a_stage_starts_from_a_backbone_alone(weights, tiny, capsys, first_state
 
 
 def test_a_stage_gives_weights_without_an_uncertainty_head_a_new_one(
-    weights, tiny, capsys, first_states):
+  weights, tiny, capsys, first_states
+):
   less = f"{RGB},model.uncertainty=false"
   assert _convert(weights / "alone.npz", "--config", RGB, "--output", weights / "n") == 2
   assert "no uncertainty head" in capsys.readouterr().err and not (weights / "n").exists()
@@ -132,11 +144,25 @@ def test_refusals_are_one_line_and_leave_nothing(weights, published, capsys):
 
   whole, out = weights / "whole.npz", weights / "out"
   key = "scratch.layer2_rn.weight"
-  np.savez(weights / "less.npz", **{k: v for k, v in published.items() if k != key}, extra=np.ones(2))
-  refused(weights / "less.npz", "--config", RGB, "--output", out,
-          words=["1 unknown: extra", "1 missing: params/skip2/kernel"])
-  refused(whole, "--config", f"{RGB},model.backbone=small", "--output", out,
-          words=["misshapen", "missing"])
+  np.savez(
+    weights / "less.npz", **{k: v for k, v in published.items() if k != key}, extra=np.ones(2)
+  )
+  refused(
+    weights / "less.npz",
+    "--config",
+    RGB,
+    "--output",
+    out,
+    words=["1 unknown: extra", "1 missing: params/skip2/kernel"],
+  )
+  refused(
+    whole,
+    "--config",
+    f"{RGB},model.backbone=small",
+    "--output",
+    out,
+    words=["misshapen", "missing"],
+  )
   refused(whole, "--config", SPIKE, "--output", out, words=["misshapen", "`inflate`"])
   refused(whole, "--output", out, words=["--config"])
   refused(whole, "--config", RGB, "--output", weights, words=["there already"])
@@ -145,18 +171,37 @@ def test_refusals_are_one_line_and_leave_nothing(weights, published, capsys):
   refused(weights, "--output", out, "--config", RGB, words=["as it is"])
   refused(weights, "--output", weights / "x.safetensors", words=["holds no checkpoints"])
   (weights / "noise.npz").write_bytes(b"no weights")
-  refused(weights / "noise.npz", "--config", RGB, "--output", out, words=["noise.npz", "whole .npz"])
+  refused(
+    weights / "noise.npz", "--config", RGB, "--output", out, words=["noise.npz", "whole .npz"]
+  )
 
   assert _convert(weights / "timm.npz", "--config", RGB, "--output", weights / "b") == 0
   refused(weights / "b", "--output", weights / "x.safetensors", words=["holds backbone alone"])
   train = lambda *argv: cli.run(script("train").main, [*argv, "--workdir", str(weights / "run")])
   start = f"--config.init_from={weights / 'b'}"
-  refused("--config", SPIKE, *TRAIN, start, run=train,
-          words=["do not fit the network", "stem/conv/kernel is (7, 7, 3, 16), not (7, 7, 16, 16)"])
-  refused("--config", "configs/bicross.py:crossmodality", *SMALL, start, run=train,
-          words=["holds backbone alone"])
+  refused(
+    "--config",
+    SPIKE,
+    *TRAIN,
+    start,
+    run=train,
+    words=["do not fit the network", "stem/conv/kernel is (7, 7, 3, 16), not (7, 7, 16, 16)"],
+  )
+  refused(
+    "--config",
+    "configs/bicross.py:crossmodality",
+    *SMALL,
+    start,
+    run=train,
+    words=["holds backbone alone"],
+  )
   less = f"{RGB},model.uncertainty=false"
   assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "a") == 0
-  refused("--config", "configs/bicross.py:crossmodality", *SMALL,
-          f"--config.init_from={weights / 'a'}", run=train,
-          words=["has no uncertainty_head", "whole network"])
+  refused(
+    "--config",
+    "configs/bicross.py:crossmodality",
+    *SMALL,
+    f"--config.init_from={weights / 'a'}",
+    run=train,
+    words=["has no uncertainty_head", "whole network"],
+  )

@@ -19,16 +19,27 @@ def test_crossmodality_on_streams_made_of_kitti_frames(samples, place, monkeypat
   raw, kitti = samples / "kitti_raw", place / "kitti"
   assert script("simulate_spikes").main(["--kitti_raw", str(raw), "--output", str(kitti)]) == 0
   fields = [
-      f"data.data_dir={kitti}", "data.domain=listed", "data.batch_size=2",
-      *(f"data.parts.{part}={FRAMES}" for part in ("train", "validation", "test")),
-      "model.backbone=tiny", "model.activation=softplus", "model.scale=0.1", "model.shift=0",
-      "input.height=96", "input.width=320", "train.steps=2",
+    f"data.data_dir={kitti}",
+    "data.domain=listed",
+    "data.batch_size=2",
+    *(f"data.parts.{part}={FRAMES}" for part in ("train", "validation", "test")),
+    "model.backbone=tiny",
+    "model.activation=softplus",
+    "model.scale=0.1",
+    "model.shift=0",
+    "input.height=96",
+    "input.width=320",
+    "train.steps=2",
   ]
   flags = [f"--config.{field}" for field in fields]
   flags += ["--config.parent.train.steps=2", "--config.parent.data.batch_size=2"]
   run = place / "kitti_run"
-  assert script("train").main(
-      ["--config", "configs/bicross.py:crossmodality,scene", *flags, "--workdir", str(run)]) == 0
+  assert (
+    script("train").main(
+      ["--config", "configs/bicross.py:crossmodality,scene", *flags, "--workdir", str(run)]
+    )
+    == 0
+  )
   result = json.loads((run / "result.json").read_text())
   assert np.isfinite(result["after"]["abs_rel"])
   assert script("eval").main(["--checkpoint", str(run)]) == 0

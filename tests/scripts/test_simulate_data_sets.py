@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from bicross_jax import cli
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import image, spikes
 from bicross_jax.sim import spike_camera
 from tests.scripts.conftest import ROOT, script
 
@@ -30,8 +29,10 @@ def _drive(root, frames):
   pattern = np.random.default_rng(0).integers(40, 220, (SIZE[0] // 4, SIZE[1] // 4 + frames, 1))
   pattern = pattern.repeat(4, 0).repeat(4, 1).repeat(3, 2).astype(np.uint8)
   for i in range(frames):
-    image.write_png(root / "2011_09_26" / DRIVE / "image_02" / "data" / f"{i:010d}.png",
-                    pattern[:, 2 * i:2 * i + SIZE[1]])
+    image.write_png(
+      root / "2011_09_26" / DRIVE / "image_02" / "data" / f"{i:010d}.png",
+      pattern[:, 2 * i : 2 * i + SIZE[1]],
+    )
   return root
 
 
@@ -42,11 +43,22 @@ def _made(root):
 def test_a_stopped_run_leaves_whole_files_and_the_next_makes_the_rest(tmp_path, capsys):
   count = 60
   root = _drive(tmp_path / "a", count)
-  command = [sys.executable, "scripts/simulate_spikes.py", "--data_set", "kitti", "--listed", DRIVE,
-             "--data_dir", str(root), "--workers", "2"]
+  command = [
+    sys.executable,
+    "scripts/simulate_spikes.py",
+    "--data_set",
+    "kitti",
+    "--listed",
+    DRIVE,
+    "--data_dir",
+    str(root),
+    "--workers",
+    "2",
+  ]
   env = {**os.environ, "PYTHONPATH": str(ROOT)}
-  process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+  process = subprocess.Popen(
+    command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  )
   until = time.time() + 120
   while len(list(root.rglob("*.npy"))) < 2 and process.poll() is None and time.time() < until:
     time.sleep(0.01)
@@ -60,7 +72,10 @@ def test_a_stopped_run_leaves_whole_files_and_the_next_makes_the_rest(tmp_path, 
   args = ("--data_set", "kitti", "--listed", DRIVE, "--data_dir")
   capsys.readouterr()
   assert run(*args, root) == 0  # in one process
-  assert f"{count - len(first)} of {count} frames made, {len(first)} were there" in capsys.readouterr().out
+  assert (
+    f"{count - len(first)} of {count} frames made, {len(first)} were there"
+    in capsys.readouterr().out
+  )
   whole = _made(root)
   assert len(whole) == count and first.items() <= whole.items()
   for name in list(first)[:2]:  # what two processes made, one makes, too
@@ -73,8 +88,14 @@ def test_workers_make_the_layout_of_raw_drives(tmp_path, capsys):
   for workers, out in ((1, "one"), (2, "two")):
     assert run("--kitti_raw", root, "--output", tmp_path / out, "--workers", workers) == 0
     assert "3 of 3 frames made" in capsys.readouterr().out
-  one, two = ({str(p.relative_to(tmp_path / out)): p.read_bytes()
-               for p in (tmp_path / out).rglob("*") if p.is_file()} for out in ("one", "two"))
+  one, two = (
+    {
+      str(p.relative_to(tmp_path / out)): p.read_bytes()
+      for p in (tmp_path / out).rglob("*")
+      if p.is_file()
+    }
+    for out in ("one", "two")
+  )
   assert one == two and len(one) == 6
   bad = next((tmp_path / "raw").rglob("*1.png"))
   bad.write_bytes(bad.read_bytes()[:70])
@@ -89,11 +110,27 @@ def test_flow_is_the_default_and_moves_what_a_blend_only_fades(tmp_path):
   """At 100 Hz a window is 0.64 of a frame period; the pattern moves 1.3 of its 2 pixels."""
   root = _drive(tmp_path / "a", 3)
   made = {}
-  for name, more in (("default", []), ("flow", ["--interpolation", "flow"]),
-                     ("linear", ["--interpolation", "linear"])):
+  for name, more in (
+    ("default", []),
+    ("flow", ["--interpolation", "flow"]),
+    ("linear", ["--interpolation", "linear"]),
+  ):
     shutil.rmtree(root / "spike", ignore_errors=True)
-    assert run("--data_set", "kitti", "--listed", DRIVE, "--data_dir", root, "--fps", 100,
-               "--no_random_phase", *more) == 0
+    assert (
+      run(
+        "--data_set",
+        "kitti",
+        "--listed",
+        DRIVE,
+        "--data_dir",
+        root,
+        "--fps",
+        100,
+        "--no_random_phase",
+        *more,
+      )
+      == 0
+    )
     made[name] = spikes.read_npy(next(root.rglob("*1.npy")))
   np.testing.assert_array_equal(made["default"], made["flow"])
   assert (made["linear"] != made["flow"]).any()
@@ -103,22 +140,34 @@ def test_flow_is_the_default_and_moves_what_a_blend_only_fades(tmp_path):
     np.testing.assert_allclose(stream.mean(), light.mean() / 2, atol=0.02)
 
 
-@pytest.mark.parametrize("args, message", [
+@pytest.mark.parametrize(
+  "args, message",
+  [
     (["--data_set", "kitti"], "--data_set needs --data_dir"),
     (["--data_set", "kitti", "--data_dir", "nowhere"], "nowhere: no such file or folder"),
     (["--data_set", "kiti", "--data_dir", "."], "unknown data set 'kiti'"),
     (["--data_set", "respike", "--data_dir", "."], "recorded with a spike camera"),
     (["--data_set", "kitti", "--data_dir", ".", "--domain", "egen"], "unknown domain 'egen'"),
     (["--data_set", "vkitti", "--data_dir", "."], "Virtual KITTI is read from"),
-    (["--data_set", "kitti", "--data_dir", ".", "--output", "o"], "--output does not go with --data_set"),
-    (["--data_set", "kitti", "--data_dir", ".", "--windows"], "--windows does not go with --data_set"),
+    (
+      ["--data_set", "kitti", "--data_dir", ".", "--output", "o"],
+      "--output does not go with --data_set",
+    ),
+    (
+      ["--data_set", "kitti", "--data_dir", ".", "--windows"],
+      "--windows does not go with --data_set",
+    ),
     (["--data_set", "kitti", "--data_dir", ".", "--size", "8x8"], "--size does not go with"),
     (["--data_set", "kitti", "--data_dir", ".", "--workers", "0"], "--workers 0 is not positive"),
-    (["--data_set", "kitti", "--data_dir", ".", "--domain", "eigen", "--listed", "x"], "either --domain or"),
+    (
+      ["--data_set", "kitti", "--data_dir", ".", "--domain", "eigen", "--listed", "x"],
+      "either --domain or",
+    ),
     (["x", "--data_set", "kitti"], "one of an input, --kitti_raw and --data_set"),
     ([".", "--output", "o.npy", "--workers", "2"], "--workers is for"),
     ([".", "--output", "o.npy", "--domain", "eigen"], "--domain does not go with an input"),
-])
+  ],
+)
 def test_mistakes_are_one_line_and_status_2(args, message, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   assert run(*args) == 2

@@ -117,8 +117,9 @@ def test_options_have_their_effect(pictures, tmp_path):
   assert rate("--rate", 10_000).shape == (16, *SIZE)
   assert rate("--size", "12x20").shape == (40, 12, 20)
   assert (rate("--seed", 1) != rate("--seed", 2)).any()
-  np.testing.assert_allclose(rate("--interpolation", "flow", "--size", "64x96").mean(),
-                             plain.mean(), atol=0.02)
+  np.testing.assert_allclose(
+    rate("--interpolation", "flow", "--size", "64x96").mean(), plain.mean(), atol=0.02
+  )
 
 
 def test_kitti_layout_from_raw_drives(samples, tmp_path, capsys):
@@ -128,16 +129,24 @@ def test_kitti_layout_from_raw_drives(samples, tmp_path, capsys):
   for path in source.glob("calib_*.txt"):
     (root / path.name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, root)
-  for name in ("image_02/data/0000000003.png", "image_02/data/0000000004.png",
-               "velodyne_points/data/0000000003.bin"):
+  for name in (
+    "image_02/data/0000000003.png",
+    "image_02/data/0000000004.png",
+    "velodyne_points/data/0000000003.bin",
+  ):
     (root / drive / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(source / drive / name, root / drive / name)
   args = ("--kitti_raw", tmp_path / "raw", "--output", tmp_path / "out", "--steps", 16)
   assert run(*args) == 0
   folder = tmp_path / "out" / "input" / "2011_09_26" / drive
   made = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-  assert made == {"rgb/0000000003.png", "rgb/0000000004.png", "spike/npy/0000000003.npy",
-                  "spike/npy/0000000004.npy", "depth/0000000003.png"}
+  assert made == {
+    "rgb/0000000003.png",
+    "rgb/0000000004.png",
+    "spike/npy/0000000003.npy",
+    "spike/npy/0000000004.npy",
+    "depth/0000000003.png",
+  }
   original = source / drive / "image_02" / "data" / "0000000003.png"
   assert (folder / "rgb" / "0000000003.png").read_bytes() == original.read_bytes()
   got = depth.read_png16(folder / "depth" / "0000000003.png", depth.KITTI)
@@ -159,14 +168,23 @@ def test_all_sample_frames_are_found_with_their_neighbours(samples):
 
   frames = kitti_layout.find_frames(samples / "kitti_raw")
   found = [(f.drive[-9:-5], f.index, f.scan is not None, sorted(f.near)) for f in frames]
-  assert found == [("0002", 2, False, [2, 3, 4]), ("0002", 3, True, [2, 3, 4]),
-                   ("0002", 4, False, [2, 3, 4]), ("0009", 0, True, [0, 1, 2, 16]),
-                   ("0009", 1, True, [0, 1, 2, 16]), ("0009", 2, True, [0, 1, 2, 16]),
-                   ("0009", 16, True, [0, 1, 2, 16])]
+  assert found == [
+    ("0002", 2, False, [2, 3, 4]),
+    ("0002", 3, True, [2, 3, 4]),
+    ("0002", 4, False, [2, 3, 4]),
+    ("0009", 0, True, [0, 1, 2, 16]),
+    ("0009", 1, True, [0, 1, 2, 16]),
+    ("0009", 2, True, [0, 1, 2, 16]),
+    ("0009", 16, True, [0, 1, 2, 16]),
+  ]
 
 
-@pytest.mark.parametrize("args,message", [
-    (["x"], "--output"), ([], "one of an input"), (["--output", "o.dat"], "one of an input"),
+@pytest.mark.parametrize(
+  "args,message",
+  [
+    (["x"], "--output"),
+    ([], "one of an input"),
+    (["--output", "o.dat"], "one of an input"),
     (["missing.mp4", "--output", "o.dat"], "missing.mp4: no such file"),
     ([".", "--output", "o.txt"], "o.txt: a stream is a .dat or .npy"),
     ([".", "--output", "o.dat"], "holds no pictures"),
@@ -180,7 +198,8 @@ def test_all_sample_frames_are_found_with_their_neighbours(samples):
     ([".", "--output", "o.npy", "--windows"], "must be a folder"),
     (["--kitti_raw", ".", "--output", "o"], "no images in <date>/<drive>"),
     (["--kitti_raw", ".", "--output", "o", "--windows"], "--windows does not go with --kitti_raw"),
-])
+  ],
+)
 def test_mistakes_are_one_line_and_status_2(args, message, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   assert run(*args) == 2
@@ -191,9 +210,10 @@ def test_mistakes_are_one_line_and_status_2(args, message, tmp_path, monkeypatch
 
 def test_more_mistakes(pictures, tmp_path, capsys):
   for args, message in (
-      ((pictures, "--output", tmp_path / "o.dat"), "give --fps"),
-      ((pictures, "--output", tmp_path / "o.dat", "--fps", 10, "--size", "5x5"), "multiple of 8"),
-      ((pictures, "--output", pictures / "f0.png" / "o.dat", "--fps", 10), "cannot be written")):
+    ((pictures, "--output", tmp_path / "o.dat"), "give --fps"),
+    ((pictures, "--output", tmp_path / "o.dat", "--fps", 10, "--size", "5x5"), "multiple of 8"),
+    ((pictures, "--output", pictures / "f0.png" / "o.dat", "--fps", 10), "cannot be written"),
+  ):
     assert run(*args) == 2
     assert message in capsys.readouterr().err
   (pictures / "f2.png").write_bytes((pictures / "f2.png").read_bytes()[:60])
@@ -203,8 +223,10 @@ def test_more_mistakes(pictures, tmp_path, capsys):
 
 
 def test_arguments_are_checked_before_jax_is_imported():
-  code = ("import runpy, sys; sys.argv = ['s', 'missing', '--output', 'o.dat']\n"
-          f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
-          "except SystemExit as e: status = e.code\n"
-          "assert status == 2 and 'jax' not in sys.modules and 'cv2' not in sys.modules")
+  code = (
+    "import runpy, sys; sys.argv = ['s', 'missing', '--output', 'o.dat']\n"
+    f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    "except SystemExit as e: status = e.code\n"
+    "assert status == 2 and 'jax' not in sys.modules and 'cv2' not in sys.modules"
+  )
   subprocess.run([sys.executable, "-c", code], check=True, cwd=SCRIPT.parents[1])

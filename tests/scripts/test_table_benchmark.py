@@ -54,9 +54,12 @@ def test_table_trains_once_what_rows_share_and_compares_them(place, monkeypatch,
   home, away = scores("test"), scores("test-data.domain-foggy")
   assert home.shape == away.shape == (2, 3) and not np.array_equal(home, away)
   cell = found["rows"]["away"]["abs_rel"]
-  assert cell["value"] == pytest.approx(away.mean()) and cell["low"] <= cell["value"] <= cell["high"]
+  assert (
+    cell["value"] == pytest.approx(away.mean()) and cell["low"] <= cell["value"] <= cell["high"]
+  )
   assert found["comparisons"]["away"]["difference"]["value"] == pytest.approx(
-      away.mean() - home.mean())
+    away.mean() - home.mean()
+  )
   assert (folder / "tables" / "tiny" / "table.md").read_text().strip() in first
 
   runs = {path: path.stat().st_mtime_ns for path in folder.glob("pretrain-*/**/*")}

@@ -74,8 +74,20 @@ def test_predict_writes_depth_of_a_stream_and_a_folder(crossmodality, tmp_path):
   for name in ("a", "b"):
     spikes.write_npy(tmp_path / "in" / f"{name}.npy", rng.integers(0, 2, (130, 50, 80), np.uint8))
   predict = script("predict").main
-  assert predict([str(tmp_path / "in"), "--checkpoint", str(crossmodality),
-                  "--output", str(tmp_path / "out"), "--start", "2"]) == 0
+  assert (
+    predict(
+      [
+        str(tmp_path / "in"),
+        "--checkpoint",
+        str(crossmodality),
+        "--output",
+        str(tmp_path / "out"),
+        "--start",
+        "2",
+      ]
+    )
+    == 0
+  )
   for name in ("a", "b"):
     depth = np.load(tmp_path / "out" / f"{name}_depth.npy")
     assert depth.shape == (50, 80) and depth.dtype == np.float32
@@ -85,23 +97,34 @@ def test_predict_writes_depth_of_a_stream_and_a_folder(crossmodality, tmp_path):
 
 
 def test_visualize_writes_a_picture(crossmodality, tmp_path):
-  assert script("visualize").main([
-      "--checkpoint", str(crossmodality), "--output", str(tmp_path / "p.png"), "--examples", "2"]) == 0
+  assert (
+    script("visualize").main(
+      ["--checkpoint", str(crossmodality), "--output", str(tmp_path / "p.png"), "--examples", "2"]
+    )
+    == 0
+  )
   assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name, argv, words", [
+@pytest.mark.parametrize(
+  "name, argv, words",
+  [
     ("train", ["--config", "configs/bicross.py:crossmodalty"], "crossmodality"),
     ("train", ["--config", "configs/bicross.py", "--config.model.backbon=tiny"], "model.backbone"),
     ("train", ["--config", "configs/bicross.py", "--config.init_from=nowhere"], "nowhere"),
     ("train", ["--config", "configs/bicross.py:pretrain", "--config.model.backbone=huge"], "huge"),
-    ("train", ["--config", "configs/bicross.py:pretrain,scene", "--config.data.data_dir=nowhere"], "nowhere"),
+    (
+      "train",
+      ["--config", "configs/bicross.py:pretrain,scene", "--config.data.data_dir=nowhere"],
+      "nowhere",
+    ),
     ("eval", ["--checkpoint", "nowhere"], "nowhere"),
     ("eval", ["--checkpoint", "configs"], "configs"),
     ("predict", ["nothing.dat", "--checkpoint", "configs", "--output", "o"], "nothing.dat"),
     ("table", ["--table", "configs/bicross.py:cfdk"], "cfkd"),
     ("visualize", ["--checkpoint", "configs", "--output", "x.jpg"], "x.jpg"),
-])
+  ],
+)
 def test_bad_input_is_one_line_and_status_2(name, argv, words, capsys):
   small = SMALL if name == "train" and "scene" not in argv[1] else []
   if "pretrain" in argv[1] or "crossmodalty" in argv[1]:

@@ -4,14 +4,10 @@ import functools
 
 import jax
 import numpy as np
-from PIL import Image
-from PIL import ImageSequence
+from PIL import Image, ImageSequence
 import pytest
 
-from bicross_jax import cli
-from bicross_jax import showing
-from bicross_jax import stages
-from bicross_jax import trained
+from bicross_jax import cli, showing, stages, trained
 from bicross_jax.evaluation import run as evaluation
 from tests.scripts.conftest import script
 
@@ -61,16 +57,45 @@ def test_examples_are_those_of_the_evaluation(show, crossmodality):
 
 def test_the_strip(crossmodality, tmp_path):
   parent = crossmodality.parent / "pretrain-synthetic-s0"
-  assert _main("--strip", f"source only={parent}", f"b={crossmodality}", "--output",
-               tmp_path / "s.png", "--data.domain=clear", "--examples", 2) == 0
+  assert (
+    _main(
+      "--strip",
+      f"source only={parent}",
+      f"b={crossmodality}",
+      "--output",
+      tmp_path / "s.png",
+      "--data.domain=clear",
+      "--examples",
+      2,
+    )
+    == 0
+  )
   assert _size(tmp_path / "s.png")[0] == pytest.approx(110 * (5 * 2.66 + 0.06), abs=2)
 
 
 @pytest.mark.slow
 def test_the_panel_and_a_video_of_a_drive(crossmodality, tmp_path):
   png, gif = tmp_path / "p.png", tmp_path / "v.gif"
-  assert _main("--checkpoint", crossmodality, "--output", png, "--examples", 1, "--video", gif,
-               "--frames", 3, "--first", 1, "--fps", 5, "--data.batch_size=1") == 0
+  assert (
+    _main(
+      "--checkpoint",
+      crossmodality,
+      "--output",
+      png,
+      "--examples",
+      1,
+      "--video",
+      gif,
+      "--frames",
+      3,
+      "--first",
+      1,
+      "--fps",
+      5,
+      "--data.batch_size=1",
+    )
+    == 0
+  )
   assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "v.gif"]
   assert _size(png)[0] == pytest.approx(110 * (7 * 2.66 + 0.06), abs=2)
   with Image.open(gif) as picture:
@@ -90,8 +115,7 @@ def test_the_feature_map_and_the_uncertainty_are_the_networks_own(crossmodality)
   (example,) = showing.Show({"prediction": model}, config).examples("test", 1)
   bits = np.unpackbits(example["spike"], axis=-1, bitorder="little").astype(np.float32)
   output = jax.jit(model.module.apply)(model.variables, 2 * bits[None] - 1)
-  np.testing.assert_allclose(
-      example["feature"], output.features["path_1"][0], rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(example["feature"], output.features["path_1"][0], rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(example["uncertainty"], output.uncertainty[0], rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(example["prediction"], output.depth[0], rtol=1e-3)
 
@@ -108,10 +132,16 @@ def test_a_sequence_of_another_set_is_its_part_in_order(show, monkeypatch):
 
 def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
   rng = np.random.default_rng(0)
-  frames = [{"depth": rng.uniform(2, 50, (90, 120)), "prediction": rng.uniform(2, 50, (90, 120)),
-             "uncertainty": rng.uniform(0, 0.4, (90, 120)),
-             "spike": rng.integers(0, 255, (90, 120, 16), np.uint8),
-             "feature": rng.normal(size=(45, 60, 8))} for _ in range(20)]
+  frames = [
+    {
+      "depth": rng.uniform(2, 50, (90, 120)),
+      "prediction": rng.uniform(2, 50, (90, 120)),
+      "uncertainty": rng.uniform(0, 0.4, (90, 120)),
+      "spike": rng.integers(0, 255, (90, 120, 16), np.uint8),
+      "feature": rng.normal(size=(45, 60, 8)),
+    }
+    for _ in range(20)
+  ]
   few, every = showing.sequence_scales(frames), showing.panels.shared_scales(frames)
   assert few.depth.low == pytest.approx(every.depth.low, rel=0.1)
   assert few.depth.high == pytest.approx(every.depth.high, rel=0.05)
@@ -120,7 +150,9 @@ def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
   assert few.white == pytest.approx(every.white, rel=0.15)
 
 
-@pytest.mark.parametrize("argv, words", [
+@pytest.mark.parametrize(
+  "argv, words",
+  [
     (["--checkpoint", "configs"], "nothing to do"),
     (["--output", "x.png"], "--checkpoint"),
     (["--checkpoint", "configs", "--strip", "a=b", "--output", "x.png"], "not allowed"),
@@ -136,7 +168,8 @@ def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
     (["--strip", "a", "--output", "x.png"], "NAME=RUN"),
     (["--strip", "a=configs", "a=configs", "--output", "x.png"], "twice"),
     (["--strip", "a=nowhere", "--output", "x.png"], "nowhere"),
-])
+  ],
+)
 def test_bad_input_is_one_line_and_status_2(argv, words, capsys, place):
   before = set(place.iterdir())
   assert cli.run(script("visualize").main, argv) == 2

@@ -7,11 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import domains
-from bicross_jax.sim import drive
-from bicross_jax.sim import render
-from bicross_jax.sim import world
+from bicross_jax.sim import camera, domains, drive, render, world
 
 CLEAR = domains.DOMAINS["clear"]
 HEIGHT, WIDTH, FPS = 48, 80, 2.0
@@ -19,8 +15,9 @@ HEIGHT, WIDTH, FPS = 48, 80, 2.0
 
 @pytest.fixture(scope="module")
 def frames():
-  return list(drive.frames(
-      jax.random.key(5), CLEAR, 3, height=HEIGHT, width=WIDTH, steps=64, fps=FPS))
+  return list(
+    drive.frames(jax.random.key(5), CLEAR, 3, height=HEIGHT, width=WIDTH, steps=64, fps=FPS)
+  )
 
 
 def _pose(time):
@@ -66,8 +63,9 @@ def test_points_of_one_frame_are_found_in_the_next(frames):
 
 def test_a_new_scene_after_its_time(frames, monkeypatch):
   monkeypatch.setattr(drive, "LENGTH", 1.0)
-  again = list(drive.frames(
-      jax.random.key(5), CLEAR, 3, height=HEIGHT, width=WIDTH, steps=64, fps=FPS))
+  again = list(
+    drive.frames(jax.random.key(5), CLEAR, 3, height=HEIGHT, width=WIDTH, steps=64, fps=FPS)
+  )
   for a, b in zip(frames[:2], again[:2]):
     jax.tree.map(np.testing.assert_array_equal, a, b)
   assert np.mean(np.abs(again[2]["depth"] - frames[2]["depth"]) > 1) > 0.2

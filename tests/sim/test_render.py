@@ -5,10 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import domains
-from bicross_jax.sim import render
-from bicross_jax.sim import scene
+from bicross_jax.sim import camera, domains, render, scene
 from bicross_jax.sim.scene import group, look
 from bicross_jax.sim.shapes import Vec
 
@@ -27,23 +24,47 @@ def known_scene():
   ball = one("spheroids", scene.HUMAN, x=x, z=z, half_x=radius, half_y=radius, half_z=radius)
   house = one("boxes", scene.CONSTRUCTION, x=-12.0, z=WALL + 5, half_x=10.0, half_y=6.0, half_z=5.0)
   solids, surfaces = scene.assemble(
-      [ball, house, one("frusta", 5), one("cylinders", 2)],
-      look(1, (0.1, 0.1, 0.1), scene.FLAT), look(1, (0.0, 0.0, 0.0), scene.CONSTRUCTION))
+    [ball, house, one("frusta", 5), one("cylinders", 2)],
+    look(1, (0.1, 0.1, 0.1), scene.FLAT),
+    look(1, (0.0, 0.0, 0.0), scene.CONSTRUCTION),
+  )
   far = jnp.float32(1e4)
-  road = scene.Road(jnp.zeros(()), jnp.zeros(()), jnp.float32(KERB), jnp.float32(WALK),
-                    jnp.float32(1.0), far, jnp.float32(6.0))
+  road = scene.Road(
+    jnp.zeros(()),
+    jnp.zeros(()),
+    jnp.float32(KERB),
+    jnp.float32(WALK),
+    jnp.float32(1.0),
+    far,
+    jnp.float32(6.0),
+  )
   colour = jnp.ones(3)
   light = scene.Lighting(
-      jnp.array([0.0, -1e4, 0.0]), jnp.float32(1.0), 0.0, colour, colour, colour, jnp.float32(0.4),
-      jnp.float32(0.0), jnp.zeros((1, 4)), 0.0, 0.0, jnp.float32(1.0), 1.0, jnp.float32(0.0),
-      jnp.float32(1.0))
+    jnp.array([0.0, -1e4, 0.0]),
+    jnp.float32(1.0),
+    0.0,
+    colour,
+    colour,
+    colour,
+    jnp.float32(0.4),
+    jnp.float32(0.0),
+    jnp.zeros((1, 4)),
+    0.0,
+    0.0,
+    jnp.float32(1.0),
+    1.0,
+    jnp.float32(0.0),
+    jnp.float32(1.0),
+  )
   return scene.Scene(solids, surfaces, road, None, light)
 
 
 def level_pose():
   """Straight ahead, from EYE metres above the ground."""
+
   def axis(*v):
     return Vec(*(jnp.float32(c) for c in v))
+
   return camera.Pose(axis(0, -EYE, 0), axis(1, 0, 0), axis(0, 1, 0), axis(0, 0, 1))
 
 
@@ -53,12 +74,12 @@ def seen():
   matrix = camera.intrinsics(domains.DOMAINS["clear"].rig, HEIGHT, WIDTH)
   size = dict(height=HEIGHT, width=WIDTH)
   world = known_scene()
-  depth, label = jax.jit(
-      lambda: render.depth_and_label(world, level_pose(), matrix, **size))()
+  depth, label = jax.jit(lambda: render.depth_and_label(world, level_pose(), matrix, **size))()
   image = jax.jit(lambda: render.view(world, level_pose(), matrix, **size))()
   focal = 0.6 * WIDTH
-  a, b = np.meshgrid((np.arange(WIDTH) - (WIDTH - 1) / 2) / focal,
-                     (np.arange(HEIGHT) - (HEIGHT - 1) / 2) / focal)
+  a, b = np.meshgrid(
+    (np.arange(WIDTH) - (WIDTH - 1) / 2) / focal, (np.arange(HEIGHT) - (HEIGHT - 1) / 2) / focal
+  )
   return np.asarray(depth), np.asarray(label), np.asarray(image), a, b
 
 
@@ -67,7 +88,7 @@ def expected_depth(a, b):
   x, z, radius = SPHERE
   c = np.array([x, EYE - radius, z])
   q, m = a * a + b * b + 1, a * c[0] + b * c[1] + c[2]
-  room = m * m - q * (c @ c - radius ** 2)
+  room = m * m - q * (c @ c - radius**2)
   sphere = np.where(room > 0, (m - np.sqrt(np.maximum(room, 0))) / q, np.inf)
   front = (np.abs(a * WALL + 12) < 10) & (b * WALL < EYE) & (b * WALL > EYE - 12)
   house = np.where(front, WALL, np.inf)
@@ -94,7 +115,8 @@ def test_labels_follow_the_nearest_surface(seen):
   on_ground = (first == 2) & clear
   beyond = np.abs(a * np.where(on_ground, ground, 0)) > KERB + WALK
   np.testing.assert_array_equal(
-      label[on_ground], np.where(beyond, scene.NATURE, scene.FLAT)[on_ground])
+    label[on_ground], np.where(beyond, scene.NATURE, scene.FLAT)[on_ground]
+  )
   sky = ~np.isfinite(np.minimum(np.minimum(sphere, house), ground))
   sky &= depth == 0
   assert (label[sky] == scene.CONSTRUCTION).all()
@@ -117,7 +139,8 @@ def test_shadow_lies_under_the_sphere(seen):
 
 def test_pose_axes_are_orthonormal_and_pitch_looks_down():
   motion = camera.Motion(
-      Vec(*jnp.zeros(3)), jnp.array([0.3, 0.1, 0.05]), Vec(*jnp.ones(3)), jnp.zeros(3))
+    Vec(*jnp.zeros(3)), jnp.array([0.3, 0.1, 0.05]), Vec(*jnp.ones(3)), jnp.zeros(3)
+  )
   pose = camera.pose(motion, 0.5)
   axes = np.array([[*pose.right], [*pose.down], [*pose.forward]])
   np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)

@@ -56,15 +56,18 @@ def test_cylinder_side_and_cap():
 
 
 INSIDE = {
-    "box": lambda p, h, k: (np.abs(p) <= h).all(-1),
-    "frustum": lambda p, h, k: (
-        (np.abs(p[..., 1]) <= h[1])
-        & (np.abs(p[..., 2]) <= h[2] - k * (h[1] - p[..., 1]) / (2 * h[1]))
-        & (np.abs(p[..., 0]) <= h[0] - k / 3 * (h[1] - p[..., 1]) / (2 * h[1]))),
-    "cylinder": lambda p, h, k: (
-        (p[..., 0] ** 2 + p[..., 2] ** 2 <= h[0] ** 2) & (np.abs(p[..., 1]) <= h[1])),
-    "spheroid": lambda p, h, k: (
-        (p[..., 0] ** 2 + p[..., 2] ** 2) / h[0] ** 2 + p[..., 1] ** 2 / h[1] ** 2 <= 1),
+  "box": lambda p, h, k: (np.abs(p) <= h).all(-1),
+  "frustum": lambda p, h, k: (
+    (np.abs(p[..., 1]) <= h[1])
+    & (np.abs(p[..., 2]) <= h[2] - k * (h[1] - p[..., 1]) / (2 * h[1]))
+    & (np.abs(p[..., 0]) <= h[0] - k / 3 * (h[1] - p[..., 1]) / (2 * h[1]))
+  ),
+  "cylinder": lambda p, h, k: (
+    (p[..., 0] ** 2 + p[..., 2] ** 2 <= h[0] ** 2) & (np.abs(p[..., 1]) <= h[1])
+  ),
+  "spheroid": lambda p, h, k: (
+    (p[..., 0] ** 2 + p[..., 2] ** 2) / h[0] ** 2 + p[..., 1] ** 2 / h[1] ** 2 <= 1
+  ),
 }
 
 
@@ -82,10 +85,10 @@ def test_against_a_march_along_the_ray(kind):
   grazing = inside.sum(1) < 30
   origin, way, size = vec(*o.T), vec(*d.T), vec(*half)
   got = {
-      "box": lambda: shapes.hit_box(origin, way, size),
-      "frustum": lambda: shapes.hit_frustum(origin, way, size, jnp.float32(taper)),
-      "cylinder": lambda: shapes.hit_cylinder(origin, way, size.x, size.y),
-      "spheroid": lambda: shapes.hit_spheroid(origin, way, size.x, size.y),
+    "box": lambda: shapes.hit_box(origin, way, size),
+    "frustum": lambda: shapes.hit_frustum(origin, way, size, jnp.float32(taper)),
+    "cylinder": lambda: shapes.hit_cylinder(origin, way, size.x, size.y),
+    "spheroid": lambda: shapes.hit_spheroid(origin, way, size.x, size.y),
   }[kind]()
   got = np.where(np.asarray(got) < shapes.FAR, np.asarray(got), np.inf)
   sure = ~grazing
@@ -100,9 +103,13 @@ def _some_solids(key):
     a, b, c = jax.random.split(key, 3)
     yaw = jax.random.uniform(c, (n,), maxval=3.0)
     return shapes.Shapes(
-        jax.random.uniform(a, (n, 3), minval=-4, maxval=4) + jnp.array([[0.0, 0.0, 9.0]]),
-        jax.random.uniform(b, (n, 3), minval=0.4, maxval=1.5),
-        jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], 1), jnp.full((n,), 0.3), jnp.ones((n, 3)))
+      jax.random.uniform(a, (n, 3), minval=-4, maxval=4) + jnp.array([[0.0, 0.0, 9.0]]),
+      jax.random.uniform(b, (n, 3), minval=0.4, maxval=1.5),
+      jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], 1),
+      jnp.full((n,), 0.3),
+      jnp.ones((n, 3)),
+    )
+
   return shapes.Solids(*(shape(k, n) for k, n in zip(jax.random.split(key, 4), (2, 3, 2, 3))))
 
 
@@ -114,15 +121,14 @@ def test_nearest_names_the_closest_solid():
   for kind in range(4):
     for i in range(shapes.counts(solids)[kind]):
       only = [jax.tree.map(lambda x: x[:0], s) for s in solids]
-      only[kind] = jax.tree.map(lambda x, i=i: x[i:i + 1], solids[kind])
+      only[kind] = jax.tree.map(lambda x, i=i: x[i : i + 1], solids[kind])
       alone.append(shapes.nearest(shapes.Solids(*only), vec(0, 0, 0), d)[0])
   alone = np.stack(alone)
   np.testing.assert_allclose(t, alone.min(0), rtol=1e-6)
   met = alone.min(0) < shapes.FAR
   assert 50 < met.sum()
   np.testing.assert_array_equal(np.asarray(which)[met], alone.argmin(0)[met])
-  np.testing.assert_array_equal(
-      shapes.blocked(solids, vec(0, 0, 0), d), alone.min(0) < 1)
+  np.testing.assert_array_equal(shapes.blocked(solids, vec(0, 0, 0), d), alone.min(0) < 1)
 
 
 def test_solids_move_with_their_velocity():

@@ -60,8 +60,9 @@ def test_charge_is_conserved_through_keyframes(count):
   # The integral of a piecewise linear light, by the trapezoidal rule (exact).
   integral = 128 * (light[0] if count == 1 else np.trapezoid(light, dx=1 / (count - 1), axis=0))
   # No step has a keyframe inside (they fall on borders of steps), so the midpoints are exact.
-  np.testing.assert_allclose(spikes.window_count(packed, 0, 128) * 2.0 + residue - phase, integral,
-                             atol=1e-4)
+  np.testing.assert_allclose(
+    spikes.window_count(packed, 0, 128) * 2.0 + residue - phase, integral, atol=1e-4
+  )
   assert (np.asarray(residue) >= 0).all() and (np.asarray(residue) < 2).all()
 
 
@@ -79,7 +80,7 @@ def test_pieces_equal_the_whole_bit_for_bit():
   whole, end = integrate(KEY, start, light, position, sensor)
   parts, charge, at = [], start, 0
   for length in (48, 48):
-    part, charge = integrate(KEY, charge, light, position[at:at + length], sensor, at)
+    part, charge = integrate(KEY, charge, light, position[at : at + length], sensor, at)
     parts.append(part)
     at += length
   np.testing.assert_array_equal(np.concatenate(parts, -1), whole)
@@ -114,7 +115,8 @@ def test_shot_noise_has_the_variance_of_photons():
   light = np.full((1, 200, 200), 0.5, np.float32)
   sensor = QUIET._replace(shot_noise=0.05, dark_current=0.1)
   packed, residue = integrate(
-      KEY, np.zeros((200, 200), np.float32), light, np.zeros(64, np.float32), sensor)
+    KEY, np.zeros((200, 200), np.float32), light, np.zeros(64, np.float32), sensor
+  )
   total = np.asarray(spikes.window_count(packed, 0, 64) * 2 + residue)
   mean = 64 * (0.5 + 0.1)
   np.testing.assert_allclose(total.mean(), mean, rtol=0.001)
@@ -126,8 +128,13 @@ def test_shot_noise_has_the_variance_of_photons():
 
 def test_shot_noise_of_following_steps_is_independent():
   run = lambda charge, first: integrate(
-      KEY, charge, np.ones((1, 100, 100), np.float32), np.zeros(8, np.float32),
-      camera.Sensor(threshold=1e9, shot_noise=0.05), first)[1]
+    KEY,
+    charge,
+    np.ones((1, 100, 100), np.float32),
+    np.zeros(8, np.float32),
+    camera.Sensor(threshold=1e9, shot_noise=0.05),
+    first,
+  )[1]
   first = run(np.zeros((100, 100), np.float32), 0)
   second = run(first, 8) - first
   np.testing.assert_allclose(np.corrcoef(np.ravel(first), np.ravel(second))[0, 1], 0, atol=0.03)
@@ -185,10 +192,14 @@ def test_interval_texture_is_dark_without_an_interval():
 def test_srgb_and_luminance():
   x = np.linspace(0, 1, 256, dtype=np.float32)
   np.testing.assert_allclose(camera.linear_to_srgb(camera.srgb_to_linear(x)), x, atol=1e-6)
-  np.testing.assert_allclose(camera.srgb_to_linear(np.float32([0.0, 0.04, 0.5, 1.0])),
-                             [0, 0.04 / 12.92, 0.21404114, 1], atol=1e-6)
-  np.testing.assert_allclose(camera.luminance(np.eye(3, dtype=np.float32)),
-                             [0.2126, 0.7152, 0.0722], rtol=1e-6)
+  np.testing.assert_allclose(
+    camera.srgb_to_linear(np.float32([0.0, 0.04, 0.5, 1.0])),
+    [0, 0.04 / 12.92, 0.21404114, 1],
+    atol=1e-6,
+  )
+  np.testing.assert_allclose(
+    camera.luminance(np.eye(3, dtype=np.float32)), [0.2126, 0.7152, 0.0722], rtol=1e-6
+  )
   np.testing.assert_allclose(camera.light(np.full((2, 2, 3), 255, np.uint8)), 1, rtol=1e-6)
   assert np.isfinite(jax.grad(camera.srgb_to_linear)(0.0))
 
@@ -200,8 +211,10 @@ def test_wrong_shapes_are_refused():
     camera.integrate(KEY, np.zeros((3, 3), np.float32), _light(), np.zeros(8, np.float32))
 
 
-@pytest.mark.parametrize("part,name,mean,correlation", [
-    ("train", "203_part2", 0.2081, 0.969), ("test", "200_part1", 0.2877, 0.987)])
+@pytest.mark.parametrize(
+  "part,name,mean,correlation",
+  [("train", "203_part2", 0.2081, 0.969), ("test", "200_part1", 0.2877, 0.987)],
+)
 def test_simulated_camera_files_show_their_scene(samples, part, name, mean, correlation):
   folder = samples / "spike_reds" / part
   stream = files.read_dat(folder / "spike" / f"{name}_key_id151.dat", 250, 400)
@@ -210,8 +223,9 @@ def test_simulated_camera_files_show_their_scene(samples, part, name, mean, corr
   np.testing.assert_allclose(stream.mean(), mean, atol=5e-5)
   packed = files.pack_time(stream[:296])
   playback = np.asarray(camera.texture_from_playback(packed, 135, 31))
-  np.testing.assert_allclose(np.corrcoef(playback.ravel(), truth.ravel())[0, 1], correlation,
-                             atol=6e-4)
+  np.testing.assert_allclose(
+    np.corrcoef(playback.ravel(), truth.ravel())[0, 1], correlation, atol=6e-4
+  )
   interval = np.asarray(interval_texture(packed, 150))
   assert np.corrcoef(interval.ravel(), truth.ravel())[0, 1] > 0.85
 
@@ -221,7 +235,8 @@ def test_real_camera_sees_a_scene_at_rest(samples):
   assert stream.shape == (300, 250, 400)
   np.testing.assert_allclose(stream.mean(), 0.2200, atol=5e-5)
   packed = files.pack_time(stream[:296])
-  first, second = (np.asarray(camera.texture_from_playback(packed, start, 148))
-                   for start in (0, 148))
+  first, second = (
+    np.asarray(camera.texture_from_playback(packed, start, 148)) for start in (0, 148)
+  )
   np.testing.assert_allclose(first.mean(), second.mean(), rtol=1e-3)
   assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.99

@@ -13,10 +13,14 @@ simulate = jax.jit(spike_camera.simulate, static_argnames="steps")
 
 def _pattern(shift: float, shape=(48, 64)) -> np.ndarray:
   """A smooth texture moved to the right by `shift` pixels, exact at any shift."""
-  y, x = np.mgrid[:shape[0], :shape[1]].astype(np.float64)
+  y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
   x = x - shift
-  waves = (np.sin(0.45 * x + 0.2 * y) + np.sin(0.23 * x - 0.4 * y + 1) + np.sin(0.11 * x + 2)
-           + np.cos(0.31 * y - 0.07 * x))
+  waves = (
+    np.sin(0.45 * x + 0.2 * y)
+    + np.sin(0.23 * x - 0.4 * y + 1)
+    + np.sin(0.11 * x + 2)
+    + np.cos(0.31 * y - 0.07 * x)
+  )
   return (0.5 + waves / 9).astype(np.float32)
 
 
@@ -74,7 +78,7 @@ def test_window_has_its_frame_in_the_middle():
 def test_flow_moves_what_a_blend_only_fades():
   first, second = _pattern(0.0), _pattern(3.0)
   for t in (0.25, 0.5, 0.75):
-    made, = flow.between(first, second, [t])
+    (made,) = flow.between(first, second, [t])
     truth = _pattern(3.0 * t)
     inside = (slice(8, -8), slice(8, -8))
     moved = np.abs(made - truth)[inside].mean()
@@ -103,8 +107,7 @@ def test_window_by_flow_moves():
   frames = np.stack([_pattern(s) for s in (-6.0, 0.0, 6.0)])
   timing = streams.Timing(fps=100.0, interpolation="flow")  # 0.32 frames on either side
   made = streams.window(KEY, frames, 128, timing, sensor)
-  truth = simulate(KEY, np.stack([_pattern(1.92 * s) for s in np.linspace(-1, 1, 9)]),
-                                128, sensor)
+  truth = simulate(KEY, np.stack([_pattern(1.92 * s) for s in np.linspace(-1, 1, 9)]), 128, sensor)
   blend = streams.window(KEY, frames, 128, timing._replace(interpolation="linear"), sensor)
   count = lambda p: np.asarray(spikes.bin_counts(np.asarray(p), 4))[10:-10, 10:-10]
   error = lambda p: np.abs(count(p) - count(truth)).mean()

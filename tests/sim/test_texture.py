@@ -20,10 +20,13 @@ def test_band_and_step_are_means_over_the_footprint():
   x = np.linspace(-2, 2, 81)
   fine = x[:, None] + 0.5 * (np.arange(4000) + 0.5) / 4000 - 0.25
   np.testing.assert_allclose(
-      texture.band(jnp.asarray(x, jnp.float32), -0.1, 0.8, 0.5),
-      ((fine > -0.1) & (fine < 0.8)).mean(1), atol=2e-3)
+    texture.band(jnp.asarray(x, jnp.float32), -0.1, 0.8, 0.5),
+    ((fine > -0.1) & (fine < 0.8)).mean(1),
+    atol=2e-3,
+  )
   np.testing.assert_allclose(
-      texture.step(jnp.asarray(x, jnp.float32), 0.5), (fine > 0).mean(1), atol=2e-3)
+    texture.step(jnp.asarray(x, jnp.float32), 0.5), (fine > 0).mean(1), atol=2e-3
+  )
 
 
 def test_random_is_uniform_and_differs_by_seed():
@@ -49,8 +52,12 @@ def test_noise_is_continuous_and_fades_with_the_footprint():
 
 
 def test_joints_cover_their_share():
-  u, v = (jnp.asarray(x, jnp.float32) for x in np.meshgrid(
-      np.linspace(0, 5, 1000, endpoint=False), np.linspace(0, 2, 1000, endpoint=False)))
+  u, v = (
+    jnp.asarray(x, jnp.float32)
+    for x in np.meshgrid(
+      np.linspace(0, 5, 1000, endpoint=False), np.linspace(0, 2, 1000, endpoint=False)
+    )
+  )
   joint, tone = texture.joints(u, v, 1e-3, 1e-3, 0.5, 0.2, 0.05, 0.5)
   assert np.mean(joint) == pytest.approx(1 - 0.9 * 0.75, abs=0.01)
   assert -1 <= np.min(tone) and np.max(tone) <= 1

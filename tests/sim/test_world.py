@@ -7,12 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax.sim import camera
-from bicross_jax.sim import domains
-from bicross_jax.sim import render
-from bicross_jax.sim import shapes
-from bicross_jax.sim import surface
-from bicross_jax.sim import world
+from bicross_jax.sim import camera, domains, render, shapes, surface, world
 
 HEIGHT, WIDTH, SCENES, INSTANTS = 96, 160, 4, 17
 CLEAR = domains.DOMAINS["clear"]
@@ -25,8 +20,7 @@ def _keys(n=SCENES):
 
 def _renderer(name, **options):
   options = dict(height=HEIGHT, width=WIDTH) | options
-  return jax.jit(jax.vmap(functools.partial(
-      world.sample, domain=domains.DOMAINS[name], **options)))
+  return jax.jit(jax.vmap(functools.partial(world.sample, domain=domains.DOMAINS[name], **options)))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +47,10 @@ def _in_range(samples, domain):
   assert set(np.unique(samples.label)) <= {0, 1, 2, 3, 4, 5, 255}
   assert (samples.baseline > 0).all()
   np.testing.assert_allclose(
-      samples.intrinsics[0],
-      [[domain.rig.focal * WIDTH, 0, 79.5], [0, domain.rig.focal * WIDTH, 47.5], [0, 0, 1]],
-      rtol=1e-6)
+    samples.intrinsics[0],
+    [[domain.rig.focal * WIDTH, 0, 79.5], [0, domain.rig.focal * WIDTH, 47.5], [0, 0, 1]],
+    rtol=1e-6,
+  )
 
 
 def test_clear_scenes_are_in_range_and_differ(finely):
@@ -79,8 +74,9 @@ def test_middle_keyframe_is_the_picture(finely):
   """The RGB frame is the middle instant: without noise it would be its sRGB encoding."""
   _, samples = finely
   light = samples.radiance[:, INSTANTS // 2]
-  encoded = np.where(light <= 0.0031308, 12.92 * light,
-                     1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+  encoded = np.where(
+    light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+  )
   assert np.abs(samples.rgb / 255 - encoded).mean() < 0.01
 
 
@@ -111,6 +107,7 @@ def test_disparity_is_focal_times_baseline_over_depth():
   Rays of the right camera through exactly those (fractional) places must meet the same depth. A
   point on a silhouette may be missed by rounding; then a ray 0.01 px beside meets it.
   """
+
   @jax.jit
   def trace(key, u, v):
     scene, motion = world.draw(key, CLEAR)
@@ -131,8 +128,7 @@ def test_disparity_is_focal_times_baseline_over_depth():
   rng = np.random.default_rng(0)
   u, v = rng.uniform(40, WIDTH - 1, 2000), rng.uniform(0, HEIGHT - 1, 2000)
   for key in _keys():
-    left, right, disparity = (
-        np.asarray(x) for x in trace(key, jnp.float32(u), jnp.float32(v)))
+    left, right, disparity = (np.asarray(x) for x in trace(key, jnp.float32(u), jnp.float32(v)))
     near = left < render.FAR_LIMIT
     off = 0.6 * WIDTH * 0.54 / right - disparity  # in pixels of disparity
     same = np.abs(off) < 0.1
@@ -169,7 +165,7 @@ def test_warping_by_disparity_matches_the_pictures_best(finely):
     _, inside = _warp(right, disparity)
     plain += np.abs(right - left).mean(-1)[use & inside].mean() / SCENES
   best = int(np.argmin(cost))
-  a, b, c = cost[best - 1:best + 2]
+  a, b, c = cost[best - 1 : best + 2]
   vertex = offsets[best] + 0.1 * 0.5 * (a - c) / (a - 2 * b + c)
   assert abs(vertex) < 0.1
   assert cost[10] < 0.5 * plain

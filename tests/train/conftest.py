@@ -31,10 +31,20 @@ def python():
   def call(*arguments, devices=1, **env):
     flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=120,
-        cwd=HERE.parent.parent, check=False, env={
-            **os.environ, "PYTHONPATH": str(HERE.parent.parent), "XLA_FLAGS": flags,
-            "JAX_PLATFORMS": "cpu", **env})
+      [sys.executable, *map(str, arguments)],
+      capture_output=True,
+      text=True,
+      timeout=120,
+      cwd=HERE.parent.parent,
+      check=False,
+      env={
+        **os.environ,
+        "PYTHONPATH": str(HERE.parent.parent),
+        "XLA_FLAGS": flags,
+        "JAX_PLATFORMS": "cpu",
+        **env,
+      },
+    )
 
   return call
 
@@ -54,7 +64,8 @@ class Left:
   @property
   def steps(self):
     return sorted(
-        int(p.name) for p in (self.workdir / "checkpoints").iterdir() if p.name.isdecimal())
+      int(p.name) for p in (self.workdir / "checkpoints").iterdir() if p.name.isdecimal()
+    )
 
   def state(self, step):
     with ocp.StandardCheckpointer() as reader:

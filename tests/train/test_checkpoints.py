@@ -7,18 +7,23 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.train import checkpoints
-from bicross_jax.train import optim
+from bicross_jax.train import checkpoints, optim
 from bicross_jax.train.state import TrainState
 
 
 def state(value, width=3):
   params = {"enc": {"kernel": jnp.full((2, width), float(value))}, "head": {"bias": jnp.ones(1)}}
   transform = optim.adam([("head", 0.0), ("", 1e-3)], plateau=optim.Plateau(0.1, 2), clip_norm=1.0)
-  return jax.device_get(TrainState(
-      step=jnp.asarray(value, jnp.int32), params=params, batch_stats={},
-      opt_state=transform.init(params), teacher={"params": {"w": jnp.zeros(2, jnp.bfloat16)}},
-      local={"pool": jnp.zeros((1, 2))}))
+  return jax.device_get(
+    TrainState(
+      step=jnp.asarray(value, jnp.int32),
+      params=params,
+      batch_stats={},
+      opt_state=transform.init(params),
+      teacher={"params": {"w": jnp.zeros(2, jnp.bfloat16)}},
+      local={"pool": jnp.zeros((1, 2))},
+    )
+  )
 
 
 def variables(value):
@@ -27,8 +32,12 @@ def variables(value):
 
 def meta(step, value, mode="min"):
   return {
-      "step": step, "which": "student", "metric": {"name": "e", "mode": mode, "value": value},
-      "metrics": {"e": value}, "config": {"a": [1, None]}}
+    "step": step,
+    "which": "student",
+    "metric": {"name": "e", "mode": mode, "value": value},
+    "metrics": {"e": value},
+    "config": {"a": [1, None]},
+  }
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 
 from bicross_jax import errors
 from bicross_jax.train import devices
-from bicross_jax.train.state import AXIS
-from bicross_jax.train.state import TrainState
+from bicross_jax.train.state import AXIS, TrainState
 
 
 def state(**fields):
@@ -64,8 +63,12 @@ def test_place_parts_aliased_leaves():
   """A teacher that is the student's very arrays can be donated along with it."""
   w = jnp.ones(4)
   placed = devices.place(state(params={"w": w}, teacher={"w": w}))
-  step = devices.pmap_step(lambda s, b, k: (s.replace(
-      params=jax.tree.map(lambda x: x + 1, s.params)), {"m": (jnp.zeros(()), 1)}))
+  step = devices.pmap_step(
+    lambda s, b, k: (
+      s.replace(params=jax.tree.map(lambda x: x + 1, s.params)),
+      {"m": (jnp.zeros(()), 1)},
+    )
+  )
   placed, _ = step(placed, devices.shard({"x": np.zeros((2, 1))}), jax.random.key(0))
   np.testing.assert_array_equal(placed.params["w"], 2 * np.ones(4))
   np.testing.assert_array_equal(placed.teacher["w"], np.ones(4))
@@ -105,10 +108,11 @@ def test_jit_predict_compiles_once_and_takes_variables():
 
 def test_compile_cache_goes_to_the_users_cache_folder(python, tmp_path):
   code = (
-      "import jax, jax.numpy as jnp\n"
-      "from bicross_jax.train import devices\n"
-      "print(devices.enable_compile_cache())\n"
-      "jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((8, 8)))\n")
+    "import jax, jax.numpy as jnp\n"
+    "from bicross_jax.train import devices\n"
+    "print(devices.enable_compile_cache())\n"
+    "jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((8, 8)))\n"
+  )
   done = python("-c", code, XDG_CACHE_HOME=str(tmp_path), BICROSS_COMPILE_CACHE="")
   folder = tmp_path / "bicross_jax" / "jax"
   assert done.stdout.strip() == str(folder), done.stderr

@@ -16,8 +16,12 @@ from bicross_jax.train.state import Initial
 
 def train(toy, workdir, recipe=None, data=None, validate=None, **sizes):
   return loop.run(
-      toy.config(**sizes), recipe or toy.create(), data or toy.Data(),
-      validate or toy.Validate(), workdir)
+    toy.config(**sizes),
+    recipe or toy.create(),
+    data or toy.Data(),
+    validate or toy.Validate(),
+    workdir,
+  )
 
 
 def test_result_says_what_happened(whole):
@@ -46,10 +50,12 @@ def test_metrics_are_means_over_the_window(toy, tmp_path):
   logged = [r for r in rows if "train/loss" in r]
   assert [r["step"] for r in logged] == [3, 4]
   np.testing.assert_allclose(
-      [r["train/loss"] for r in logged], [np.mean(squares[:3]), squares[3]], rtol=1e-5)
+    [r["train/loss"] for r in logged], [np.mean(squares[:3]), squares[3]], rtol=1e-5
+  )
   np.testing.assert_allclose(logged[1]["train/pooled"], batches[3]["x"].mean(), rtol=1e-4)
   np.testing.assert_allclose(
-      logged[0]["train/by_feature"], np.mean([b["x"].mean(0) for b in batches[:3]], 0), rtol=1e-4)
+    logged[0]["train/by_feature"], np.mean([b["x"].mean(0) for b in batches[:3]], 0), rtol=1e-4
+  )
   assert "train/nothing" not in logged[0]  # it counted nothing
   assert logged[0]["time/images_per_second"] > 0
 
@@ -82,6 +88,7 @@ def test_a_folder_in_which_another_trains_is_refused(toy, tmp_path):
     with pytest.raises(errors.UserError, match="another process is training in"):
       train(toy, tmp_path)
     return toy.Validate()(predict)
+
   train(toy, tmp_path, validate=refused)
 
 
@@ -128,6 +135,7 @@ def test_sigterm_twice_around_a_validation(whole, toy, left, tmp_path):
 
 def test_an_exception_then_resume_is_bit_exact(whole, toy, left, tmp_path):
   """Lines that were written after the last checkpoint are cut off again."""
+
   def fail():
     raise OSError("disk on fire")
 
@@ -179,9 +187,11 @@ def test_bad_parameters_are_never_saved(toy, left, tmp_path, every):
 
 def test_bad_optimiser_state_is_never_saved(toy, tmp_path):
   recipe = toy.create()
-  broken = recipe._replace(init=lambda key, initial: (
-      lambda s: s.replace(teacher=jax.tree.map(lambda x: x * jnp.nan, s.teacher)))(
-          recipe.init(key, initial)))
+  broken = recipe._replace(
+    init=lambda key, initial: (
+      lambda s: s.replace(teacher=jax.tree.map(lambda x: x * jnp.nan, s.teacher))
+    )(recipe.init(key, initial))
+  )
   with pytest.raises(loop.DivergedError, match="teacher.*no checkpoint yet"):
     train(toy, tmp_path, broken)
 
@@ -189,8 +199,13 @@ def test_bad_optimiser_state_is_never_saved(toy, tmp_path):
 def test_best_and_last_are_kept(toy, left, tmp_path):
   values = [9.0, 5.0, 1.0, float("nan"), 3.0]  # at 0, 2, 4, 6, 8
   result = train(
-      toy, tmp_path, validate=toy.Validate(values=values), steps=8, validate_every=2,
-      checkpoint_every=1)
+    toy,
+    tmp_path,
+    validate=toy.Validate(values=values),
+    steps=8,
+    validate_every=2,
+    checkpoint_every=1,
+  )
   assert left(tmp_path).steps == [4, 8]
   assert result["best"] == {"step": 4, "value": 1.0}
   assert result["before"]["error"] == 9.0 and result["after"]["error"] == 3.0
@@ -209,24 +224,31 @@ def test_best_can_be_the_highest(toy, left, tmp_path):
 def test_checkpoint_opens_with_orbax_alone(whole, python):
   run, _ = whole
   code = (
-      "import sys, orbax.checkpoint as ocp\n"
-      "v = ocp.StandardCheckpointer().restore(sys.argv[1])\n"
-      "assert not any(m.startswith('bicross_jax') for m in sys.modules)\n"
-      "print(sorted(v), v['params']['w'].tolist())\n")
+    "import sys, orbax.checkpoint as ocp\n"
+    "v = ocp.StandardCheckpointer().restore(sys.argv[1])\n"
+    "assert not any(m.startswith('bicross_jax') for m in sys.modules)\n"
+    "print(sorted(v), v['params']['w'].tolist())\n"
+  )
   done = python("-c", code, run.workdir.absolute() / "checkpoints" / "12" / "variables")
   assert done.returncode == 0, done.stderr
   names, values = done.stdout.strip().split("] [")
   assert names == "['batch_stats', 'params'"
   np.testing.assert_array_equal(
-      np.array(json.loads("[" + values), np.float32), run.state(12)["params"]["w"])
+    np.array(json.loads("[" + values), np.float32), run.state(12)["params"]["w"]
+  )
 
 
 def test_starts_from_given_variables(toy, left, tmp_path):
   """The initial arrays are the caller's: training must not give their memory away."""
   w = jnp.arange(float(toy.FEATURES))
   loop.run(
-      toy.config(steps=1), toy.create(rate=0.0), toy.Data(), toy.Validate(), tmp_path,
-      Initial(init_from={"params": {"w": w}}))
+    toy.config(steps=1),
+    toy.create(rate=0.0),
+    toy.Data(),
+    toy.Validate(),
+    tmp_path,
+    Initial(init_from={"params": {"w": w}}),
+  )
   np.testing.assert_array_equal(w, np.arange(toy.FEATURES))
   np.testing.assert_array_equal(left(tmp_path).state(1)["params"]["w"], w)
 
@@ -279,7 +301,6 @@ def test_step_takes_nothing_from_the_host(toy, monkeypatch, tmp_path):
   recipe = toy.create()
 
   class Training(loop._Training):
-
     def _compile(self, batch):
       step = super()._compile(batch)
 
@@ -307,7 +328,8 @@ def test_four_devices_equal_one(toy, toy_process, left, tmp_path):
   a, b = one.state(12), four.state(12)
   np.testing.assert_allclose(a["params"]["w"], b["params"]["w"], rtol=1e-5)
   np.testing.assert_allclose(
-      a["batch_stats"]["mean"], b["batch_stats"]["mean"], rtol=1e-4, atol=1e-6)
+    a["batch_stats"]["mean"], b["batch_stats"]["mean"], rtol=1e-4, atol=1e-6
+  )
   assert a["local"]["rows"].tolist() == [96] and b["local"]["rows"].tolist() == [24] * 4
   x = toy.batch(11)["x"]
   np.testing.assert_allclose(b["local"]["mean"], x.reshape(4, 2, -1).mean(1), rtol=1e-5)

@@ -8,8 +8,8 @@ from bicross_jax import errors
 from bicross_jax.train import optim
 
 PARAMS = {
-    "backbone": {"stem": {"kernel": jnp.array([1.0, -2.0, 3.0])}, "scale": jnp.array(0.5)},
-    "head": {"kernel": jnp.array([[0.3, 0.7]]), "bias": jnp.array([0.1])},
+  "backbone": {"stem": {"kernel": jnp.array([1.0, -2.0, 3.0])}, "scale": jnp.array(0.5)},
+  "head": {"kernel": jnp.array([[0.3, 0.7]]), "bias": jnp.array([0.1])},
 }
 
 
@@ -32,20 +32,30 @@ def test_groups_equal_torch():
   got, _ = steps(optim.adam([("^backbone/", 1e-3), (r"kernel$", 0.05), ("", 0.2)]), 20)
   rate = {"stem": 1e-3, "scale": 1e-3, "kernel": 0.05, "bias": 0.2}
   flat = {
-      "stem": PARAMS["backbone"]["stem"]["kernel"], "scale": PARAMS["backbone"]["scale"],
-      "kernel": PARAMS["head"]["kernel"], "bias": PARAMS["head"]["bias"]}
+    "stem": PARAMS["backbone"]["stem"]["kernel"],
+    "scale": PARAMS["backbone"]["scale"],
+    "kernel": PARAMS["head"]["kernel"],
+    "bias": PARAMS["head"]["bias"],
+  }
   flat = {k: torch.tensor(np.asarray(v), requires_grad=True) for k, v in flat.items()}
   adam = torch.optim.Adam([{"params": [v], "lr": rate[k]} for k, v in flat.items()])
   for k in range(20):
     g = gradients(k)
-    g = {"stem": g["backbone"]["stem"]["kernel"], "scale": g["backbone"]["scale"],
-         "kernel": g["head"]["kernel"], "bias": g["head"]["bias"]}
+    g = {
+      "stem": g["backbone"]["stem"]["kernel"],
+      "scale": g["backbone"]["scale"],
+      "kernel": g["head"]["kernel"],
+      "bias": g["head"]["bias"],
+    }
     for name, p in flat.items():
       p.grad = torch.tensor(np.asarray(g[name]))
     adam.step()
   for name, value in (
-      ("stem", got["backbone"]["stem"]["kernel"]), ("scale", got["backbone"]["scale"]),
-      ("kernel", got["head"]["kernel"]), ("bias", got["head"]["bias"])):
+    ("stem", got["backbone"]["stem"]["kernel"]),
+    ("scale", got["backbone"]["scale"]),
+    ("kernel", got["head"]["kernel"]),
+    ("bias", got["head"]["bias"]),
+  ):
     expected = flat[name].detach().numpy()
     np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-5, err_msg=name)
 
@@ -53,7 +63,9 @@ def test_groups_equal_torch():
 def test_first_match_wins():
   rates = optim.rates([("kernel", 1.0), ("head", 2.0), ("", 3.0)], PARAMS)
   assert rates == {
-      "backbone": {"stem": {"kernel": 1.0}, "scale": 3.0}, "head": {"kernel": 1.0, "bias": 2.0}}
+    "backbone": {"stem": {"kernel": 1.0}, "scale": 3.0},
+    "head": {"kernel": 1.0, "bias": 2.0},
+  }
 
 
 def test_unmatched_parameters_are_listed():
@@ -97,7 +109,8 @@ def test_schedules():
   cosine = optim.schedule("cosine", 110, warmup=10)
   got = [float(cosine(k)) for k in (0, 4, 9, 10, 35, 60, 110, 200)]
   np.testing.assert_allclose(
-      got, [1 / 11, 5 / 11, 10 / 11, 1, (1 + np.cos(np.pi / 4)) / 2, 0.5, 0, 0], atol=1e-6)
+    got, [1 / 11, 5 / 11, 10 / 11, 1, (1 + np.cos(np.pi / 4)) / 2, 0.5, 0, 0], atol=1e-6
+  )
   flat = optim.schedule("constant", 100, warmup=1)
   np.testing.assert_allclose([float(flat(k)) for k in (0, 1, 99)], [0.5, 1, 1])
   short = optim.schedule("cosine", 5, warmup=9)

@@ -6,12 +6,10 @@ import threading
 
 import pytest
 
-from bicross_jax.train import progress
-from bicross_jax.train import termination
+from bicross_jax.train import progress, termination
 
 
 class Terminal(io.StringIO):
-
   def isatty(self):
     return True
 
@@ -41,7 +39,8 @@ def test_bar_on_a_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.4, "0:00"), (61, "1:01"), (3600 * 2 + 61, "2:01:01"), (-3, "0:00")])
+  "seconds, text", [(0.4, "0:00"), (61, "1:01"), (3600 * 2 + 61, "2:01:01"), (-3, "0:00")]
+)
 def test_clock(seconds, text):
   assert progress.clock(seconds) == text
 

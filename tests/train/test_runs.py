@@ -61,6 +61,7 @@ def test_one_process_trains_in_a_folder(tmp_path):
 def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
   def refuse(*unused):
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
   monkeypatch.setattr(fcntl, "flock", refuse)
   with runs.held(tmp_path):
     pass

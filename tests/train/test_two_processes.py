@@ -16,8 +16,7 @@ import pytest
 
 import bicross_jax
 from bicross_jax import errors
-from bicross_jax.train import processes
-from bicross_jax.train import runs
+from bicross_jax.train import processes, runs
 from tests.scripts import conftest as scripts
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -31,15 +30,24 @@ def free_port():
 
 
 def environment(index, port):
-  return {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2",
-          "JAX_PROCESS_ID": str(index)}
+  return {
+    "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+    "JAX_NUM_PROCESSES": "2",
+    "JAX_PROCESS_ID": str(index),
+  }
 
 
 def slurm(index, port):
   """What `srun --ntasks=2` sets."""
-  return {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2",
-          "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index), "SLURM_STEP_NUM_NODES": "1",
-          "JAX_COORDINATOR_PORT": str(port)}
+  return {
+    "SLURM_JOB_ID": "1",
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_NTASKS": "2",
+    "SLURM_PROCID": str(index),
+    "SLURM_LOCALID": str(index),
+    "SLURM_STEP_NUM_NODES": "1",
+    "JAX_COORDINATOR_PORT": str(port),
+  }
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +58,10 @@ def two(toy_process):
     port = free_port()
     with futures.ThreadPoolExecutor(2) as pool:
       each = [
-          pool.submit(toy_process, (workdirs or (workdir, workdir))[k], *flags, devices=2,
-                      **launched(k, port))
-          for k in range(2)
+        pool.submit(
+          toy_process, (workdirs or (workdir, workdir))[k], *flags, devices=2, **launched(k, port)
+        )
+        for k in range(2)
       ]
     return [future.result() for future in each]
 
@@ -70,8 +79,7 @@ def assert_close(a, b):
   assert jax.tree.structure(x) == jax.tree.structure(y)
   for (path, u), v in zip(jax.tree_util.tree_leaves_with_path(x), jax.tree.leaves(y)):
     # Attention does not depend on the bias of its keys: Adam makes steps of rounding errors there.
-    np.testing.assert_allclose(
-        v, u, rtol=1e-4, atol=1e-5, err_msg=jax.tree_util.keystr(path))
+    np.testing.assert_allclose(v, u, rtol=1e-4, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
 def test_two_processes_equal_one(two, toy_process, left, tmp_path):
@@ -105,8 +113,12 @@ def test_folder_that_is_not_shared(two, tmp_path):
 
 def test_fields_and_environment():
   fields = {"coordinator": "host:1234", "processes": 4, "process": 3}
-  explicit = {"coordinator_address": "host:1234", "num_processes": 4, "process_id": 3,
-              "cluster_detection_method": "deactivate"}
+  explicit = {
+    "coordinator_address": "host:1234",
+    "num_processes": 4,
+    "process_id": 3,
+    "cluster_detection_method": "deactivate",
+  }
   assert processes.wanted(fields, slurm(0, 1)) == explicit
   env = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
   assert processes.wanted({}, env) == explicit
@@ -119,16 +131,22 @@ def test_fields_and_environment():
   assert processes.wanted({**fields, "processes": 1, "process": 0}, {}) is None
 
 
-@pytest.mark.parametrize("fields, env, words", [
+@pytest.mark.parametrize(
+  "fields, env, words",
+  [
     ({"coordinator": "h:1"}, {}, "lacks processes and process:"),
     ({"processes": 2, "process": 0}, {}, "lacks coordinator:"),
     ({}, {"JAX_PROCESS_ID": "1"}, "lacks coordinator and processes:"),
     ({"coordinator": "h:1", "processes": 2, "process": 2}, {}, "process=2 must be 0 to 1"),
     ({"coordinator": "h:1", "processes": 2, "process": -1}, {}, "process=-1 must be 0 to 1"),
     ({"coordinator": "h", "processes": 2, "process": 0}, {}, "'h' is not host:port"),
-    ({}, {"JAX_COORDINATOR_ADDRESS": "h:1", "JAX_NUM_PROCESSES": "two", "JAX_PROCESS_ID": "0"},
-     "JAX_NUM_PROCESSES='two' is not a whole number"),
-])
+    (
+      {},
+      {"JAX_COORDINATOR_ADDRESS": "h:1", "JAX_NUM_PROCESSES": "two", "JAX_PROCESS_ID": "0"},
+      "JAX_NUM_PROCESSES='two' is not a whole number",
+    ),
+  ],
+)
 def test_wrong_fields_are_one_line(fields, env, words):
   with pytest.raises(errors.UserError, match=words) as error:
     processes.wanted(fields, env)
@@ -150,18 +168,39 @@ class Training:
     self.logs = [folder / f"{workdir.name}.{k}.log" for k in range(count)]
     self.processes = []
     for k, log in enumerate(self.logs):
-      where = [f"--config.distributed.{name}={value}" for name, value in (
-          ("coordinator", f"127.0.0.1:{port}"), ("processes", count), ("process", k))]
+      where = [
+        f"--config.distributed.{name}={value}"
+        for name, value in (
+          ("coordinator", f"127.0.0.1:{port}"),
+          ("processes", count),
+          ("process", k),
+        )
+      ]
       command = [
-          sys.executable, ROOT / "scripts" / "train.py", "--config",
-          ROOT / "configs" / "bicross.py:pretrain", "--workdir", workdir, *SMALL, *flags, *where]
+        sys.executable,
+        ROOT / "scripts" / "train.py",
+        "--config",
+        ROOT / "configs" / "bicross.py:pretrain",
+        "--workdir",
+        workdir,
+        *SMALL,
+        *flags,
+        *where,
+      ]
       env = {
-          **os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu",
-          "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
-          "BICROSS_DATA": str(folder / "data"), "BICROSS_COMPILE_CACHE": "0"}
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+        "BICROSS_DATA": str(folder / "data"),
+        "BICROSS_COMPILE_CACHE": "0",
+      }
       with log.open("w") as file:
-        self.processes.append(subprocess.Popen(
-            list(map(str, command)), env=env, cwd=folder, stdout=file, stderr=subprocess.STDOUT))
+        self.processes.append(
+          subprocess.Popen(
+            list(map(str, command)), env=env, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+          )
+        )
 
   def wait(self):
     """Waits; all must end with status 0. Returns what process 0 said."""

@@ -8,8 +8,10 @@ import pytest
 from bicross_jax.train import windows
 
 METRICS = {
-    "loss": (np.float32(1), np.float32(2)), "table": (np.ones((2, 2), np.int32), np.int32(3)),
-    "none": (np.float32(0), np.int32(0))}
+  "loss": (np.float32(1), np.float32(2)),
+  "table": (np.ones((2, 2), np.int32), np.int32(3)),
+  "none": (np.float32(0), np.int32(0)),
+}
 
 
 def run(steps, watched=lambda step: {"params": {"w": np.ones(3)}}, window=None):
@@ -35,8 +37,11 @@ def test_nothing_diverged():
 
 
 def test_first_step_and_all_its_terms():
-  bad = {**METRICS, "loss": (np.float32(np.nan), np.float32(1)), "table": (
-      METRICS["table"][0], METRICS["table"][1])}
+  bad = {
+    **METRICS,
+    "loss": (np.float32(np.nan), np.float32(1)),
+    "table": (METRICS["table"][0], METRICS["table"][1]),
+  }
   watched = lambda step: {"params": {"w": np.array([1, np.inf if step >= 7 else 0])}, "empty": {}}
   steps = [(k, bad if k in (7, 9) else METRICS) for k in range(5, 12)]
   assert windows.diverged(run(steps, watched)) == (["loss", "params"], 7)

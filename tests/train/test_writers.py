@@ -36,8 +36,8 @@ def test_tensorboard_file_by_its_format(tmp_path):
   data, events = file.read_bytes(), []  # before it is closed: every write is flushed
   while data:
     (size,) = struct.unpack("<Q", data[:8])
-    events.append(event_pb2.Event.FromString(data[12:12 + size]))
-    data = data[16 + size:]
+    events.append(event_pb2.Event.FromString(data[12 : 12 + size]))
+    data = data[16 + size :]
   board.close()
   assert events[0].file_version == "brain.Event:2" and len(events) == 3
   assert events[1].session_log.status == event_pb2.SessionLog.START

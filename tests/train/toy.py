@@ -15,12 +15,8 @@ import ml_collections
 import numpy as np
 import optax
 
-from bicross_jax.train import loop
-from bicross_jax.train import optim
-from bicross_jax.train import processes
-from bicross_jax.train.state import AXIS
-from bicross_jax.train.state import Recipe
-from bicross_jax.train.state import TrainState
+from bicross_jax.train import loop, optim, processes
+from bicross_jax.train.state import AXIS, Recipe, TrainState
 
 BATCH, FEATURES = 8, 5
 
@@ -41,8 +37,10 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     rate: learning rate.
   """
   transform = optim.adam(
-      [("w", rate), ("", rate / 2)], plateau=optim.Plateau(0.5, 0),
-      schedule=optim.schedule("cosine", 40, 2))
+    [("w", rate), ("", rate / 2)],
+    plateau=optim.Plateau(0.5, 0),
+    schedule=optim.schedule("cosine", 40, 2),
+  )
 
   def init(key, initial=None):
     w = jax.random.normal(key, (FEATURES,))
@@ -52,9 +50,13 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     n = jax.local_device_count()
     here = {"rows": jnp.zeros((n,), jnp.int32), "mean": jnp.zeros((n, FEATURES))}
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, batch_stats={"mean": jnp.zeros((FEATURES,))},
-        opt_state=transform.init(params), teacher={"params": params},  # aliased on purpose
-        local=here if local else {})
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats={"mean": jnp.zeros((FEATURES,))},
+      opt_state=transform.init(params),
+      teacher={"params": params},  # aliased on purpose
+      local=here if local else {},
+    )
 
   def train_step(state, batch, key):
     x = batch["x"] + noise * jax.random.normal(key, batch["x"].shape)
@@ -71,11 +73,11 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     params = optax.apply_updates(state.params, updates)
     pooled = jax.lax.pmean(jnp.mean(x), AXIS)
     metrics = {
-        "loss": (total, x.shape[0]),
-        "pooled": (pooled, 1.0),
-        "aux": (jnp.where(step == bad_metric_at, jnp.inf, 1.0), 1),
-        "nothing": (jnp.zeros(()), 0),
-        "by_feature": (x.sum(0), x.shape[0]),
+      "loss": (total, x.shape[0]),
+      "pooled": (pooled, 1.0),
+      "aux": (jnp.where(step == bad_metric_at, jnp.inf, 1.0), 1),
+      "nothing": (jnp.zeros(()), 0),
+      "by_feature": (x.sum(0), x.shape[0]),
     }
     here = state.local
     if local:
@@ -84,21 +86,27 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     teacher = optim.ema(state.teacher, {"params": params}, 0.9)
     mean = 0.9 * state.batch_stats["mean"] + 0.1 * mean
     return state.replace(
-        step=step, params=params, batch_stats={"mean": mean}, opt_state=opt_state,
-        teacher=teacher, local=here), metrics
+      step=step,
+      params=params,
+      batch_stats={"mean": mean},
+      opt_state=opt_state,
+      teacher=teacher,
+      local=here,
+    ), metrics
 
   return Recipe(
-      init=init,
-      train_step=train_step,
-      predict=lambda v, batch: {"y": batch["x"] @ v["params"]["w"] + v["params"]["b"]},
-      variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
-      on_validation=lambda state, values: state.replace(
-          opt_state=optim.plateau_update(state.opt_state, values["error"])),
-      metric=("error", "min"),
-      batch_spec=lambda: {
-          "x": jax.ShapeDtypeStruct((FEATURES,), np.float32),
-          "y": jax.ShapeDtypeStruct((), np.float32),
-      },
+    init=init,
+    train_step=train_step,
+    predict=lambda v, batch: {"y": batch["x"] @ v["params"]["w"] + v["params"]["b"]},
+    variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
+    on_validation=lambda state, values: state.replace(
+      opt_state=optim.plateau_update(state.opt_state, values["error"])
+    ),
+    metric=("error", "min"),
+    batch_spec=lambda: {
+      "x": jax.ShapeDtypeStruct((FEATURES,), np.float32),
+      "y": jax.ShapeDtypeStruct((), np.float32),
+    },
   )
 
 
@@ -111,7 +119,7 @@ def batch(seed, rows=BATCH):
 def mine(rows):
   """This process's share of a batch."""
   n, k = jax.process_count(), jax.process_index()
-  return {name: x[k * len(x) // n:(k + 1) * len(x) // n] for name, x in rows.items()}
+  return {name: x[k * len(x) // n : (k + 1) * len(x) // n] for name, x in rows.items()}
 
 
 class Data:

@@ -15,7 +15,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KILLING = HERE / "killing.py"
 PRETRAIN = [
-    "--config", "configs/bicross.py:pretrain", *(s for s in scripts.SMALL if "parent" not in s)]
+  "--config",
+  "configs/bicross.py:pretrain",
+  *(s for s in scripts.SMALL if "parent" not in s),
+]
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +33,37 @@ def train(home):
 
   scripts/train.py on stage pretrain; `when` it is killed and the file of `batches`: see killing.py.
   """
+
   def run(workdir, *fields, when="never", devices=1, batches=None):
     flags = [f"--config.{field}" for field in fields]
     env = {
-        **os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu",
-        "BICROSS_DATA": str(home / "data"), "BICROSS_COMPILE_CACHE": str(home / "cache"),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+      **os.environ,
+      "PYTHONPATH": str(ROOT),
+      "JAX_PLATFORMS": "cpu",
+      "BICROSS_DATA": str(home / "data"),
+      "BICROSS_COMPILE_CACHE": str(home / "cache"),
+      "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
     if batches is not None:
       env["BATCHES"] = str(batches)
-    command = [KILLING, when, ROOT / "scripts" / "train.py", *PRETRAIN, *flags, "--workdir", workdir]
+    command = [
+      KILLING,
+      when,
+      ROOT / "scripts" / "train.py",
+      *PRETRAIN,
+      *flags,
+      "--workdir",
+      workdir,
+    ]
     return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=ROOT, env=env, capture_output=True, text=True,
-        timeout=600, check=False)
+      [sys.executable, *map(str, command)],
+      cwd=ROOT,
+      env=env,
+      capture_output=True,
+      text=True,
+      timeout=600,
+      check=False,
+    )
 
   return run
 
@@ -59,4 +81,5 @@ def here(home, tmp_path, monkeypatch):
 def toy_killed(python):
   """toy_killed(when, workdir, *flags, devices=1): the toy recipe's script, killed; see killing.py."""
   return lambda when, *arguments, **options: python(
-      KILLING, when, training.HERE / "toy.py", *arguments, **options)
+    KILLING, when, training.HERE / "toy.py", *arguments, **options
+  )

@@ -28,7 +28,6 @@ def at_step(step):
   from bicross_jax.train import progress
 
   class Deadly(progress.Progress):
-
     def __init__(self, start, *rest):
       super().__init__(start, *rest)
       self.step = start
@@ -48,7 +47,9 @@ def at_write(step, number):
   seen, lock = [], threading.Lock()
 
   def hook(event, args):
-    if event not in CHANGES and not (event == "open" and isinstance(args[1], str) and "w" in args[1]):
+    if event not in CHANGES and not (
+      event == "open" and isinstance(args[1], str) and "w" in args[1]
+    ):
       return
     with lock:
       if seen or any(begun in os.fspath(a) for a in args if isinstance(a, (str, os.PathLike))):

@@ -46,7 +46,8 @@ def test_a_run_of_four_devices_goes_on_with_one_and_with_two(toy, toy_killed, le
     got = left(tmp_path / str(n)).state(12)
     for name in ("params", "batch_stats", "teacher"):
       jax.tree.map(
-          lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got[name], want[name])
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got[name], want[name]
+      )
 
 
 @pytest.mark.slow
@@ -62,7 +63,9 @@ def test_a_real_checkpoint_of_four_devices_opens_on_one_and_goes_on_with_two(tra
   out = model.predict({"rgb": np.zeros((1, 32, 64, 3), np.uint8)})
   assert np.all(np.isfinite(out["depth"])) and np.all(out["depth"] > 0)
   done = train(tmp_path, *fields, devices=2)
-  assert done.returncode == 0 and f"goes on at step {folder.name}" in done.stdout, done.stderr[-3000:]
+  assert done.returncode == 0 and f"goes on at step {folder.name}" in done.stdout, done.stderr[
+    -3000:
+  ]
   assert "2 x cpu" in done.stdout
   last = left(tmp_path)
   assert last.steps[-1] == 6 and len([r for r in last.lines if "train/loss" in r]) == 6

@@ -12,8 +12,13 @@ from tests.scripts.conftest import script
 from tests.trust.conftest import PRETRAIN
 
 FIELDS = (
-    "train.steps=6", "train.checkpoint_every=1", "train.validate_every=6", "optim.warmup=0",
-    "optim.backbone_lr=1e25", "optim.head_lr=1e25")  # the first step throws the network off
+  "train.steps=6",
+  "train.checkpoint_every=1",
+  "train.validate_every=6",
+  "optim.warmup=0",
+  "optim.backbone_lr=1e25",
+  "optim.head_lr=1e25",
+)  # the first step throws the network off
 
 
 @pytest.mark.slow

@@ -16,18 +16,21 @@ import pytest
 from bicross_jax import config as grammar
 from bicross_jax import stages
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
-from bicross_jax.train import devices
-from bicross_jax.train import runs
+from bicross_jax.data.formats import image, spikes
+from bicross_jax.train import devices, runs
 from tests.trust.conftest import ROOT
 from tests.trust.reading import recorded
 
 DRIVE = "2011_09_26_drive_0001_sync"
-CHAINS = (("crossdomain", "crossmodality", "pretrain"), ("neuromorphic",))  # a stage, its parent, ...
+CHAINS = (
+  ("crossdomain", "crossmodality", "pretrain"),
+  ("neuromorphic",),
+)  # a stage, its parent, ...
 
 
-@pytest.mark.parametrize("expression, fields", [
+@pytest.mark.parametrize(
+  "expression, fields",
+  [
     ("c.seed", {"seed"}),
     ("c.a['b']", {"a.b"}),
     ("c.a.get('c')", {"a.c"}),
@@ -36,7 +39,8 @@ CHAINS = (("crossdomain", "crossmodality", "pretrain"), ("neuromorphic",))  # a 
     ("(c.a, 'b' in c.a, list(c.a), len(c))", set()),
     ("(c.to_dict(), c.to_json(), str(c), c == c.copy_and_resolve_references())", set()),
     ("(copy.deepcopy(c), runs.config_hash(c), runs.differences(c, c), grammar.flatten(c))", set()),
-])
+  ],
+)
 def test_what_counts_as_reading(expression, fields):
   config = ml_collections.ConfigDict({"a": {"b": 1, "c": 2}, "seed": 0})
   names = {"c": config, "copy": copy, "runs": runs, "grammar": grammar}
@@ -59,16 +63,25 @@ def kitti(tmp_path_factory):
     image.write_png(folder / "rgb" / f"{i:010d}.png", rng.integers(0, 256, (37, 70, 3), np.uint8))
     depth_files.write_png16(folder / "depth" / f"{i:010d}.png", rng.uniform(2, 60, (37, 70)), 256)
     spikes.write_npy(
-        folder / "spike" / "npy" / f"{i:010d}.npy", rng.integers(0, 2, (128, 37, 70), np.uint8))
+      folder / "spike" / "npy" / f"{i:010d}.npy", rng.integers(0, 2, (128, 37, 70), np.uint8)
+    )
   return tree
 
 
 def _cut(config, **more):
   """Makes one step of the smallest network of it, parents too; only values change, not fields."""
   sizes = {
-      "train.steps": 1, "train.checkpoint_every": 1, "train.validate_every": 1,
-      "model.backbone": "tiny", "input.height": 32, "input.width": 64, "data.height": 32,
-      "data.width": 64, "data.batch_size": 2, **more}
+    "train.steps": 1,
+    "train.checkpoint_every": 1,
+    "train.validate_every": 1,
+    "model.backbone": "tiny",
+    "input.height": 32,
+    "input.width": 64,
+    "data.height": 32,
+    "data.width": 64,
+    "data.batch_size": 2,
+    **more,
+  }
   for name, _ in grammar.flatten(config):
     for end, value in sizes.items():
       if f".{name}".replace(".target.", ".data.").endswith(f".{end}"):
@@ -100,10 +113,14 @@ def test_every_field_of_every_config_is_read(here, kitti, monkeypatch):
   file = ROOT / "configs" / "bicross.py"
   frames = ",".join(f"{DRIVE}/{i:010d}" for i in range(3))
   scenarios = {
-      "synthetic": {"data.train": 8, "data.validation": 3, "data.test": 3},
-      "scene": {
-          "data.data_dir": kitti, "data.name": "kitti", "data.domain": "listed",
-          **{f"data.parts.{part}": frames for part in ("train", "validation", "test")}}}
+    "synthetic": {"data.train": 8, "data.validation": 3, "data.test": 3},
+    "scene": {
+      "data.data_dir": kitti,
+      "data.name": "kitti",
+      "data.domain": "listed",
+      **{f"data.parts.{part}": frames for part in ("train", "validation", "test")},
+    },
+  }
   step = devices.pmap_step
   monkeypatch.setattr(devices, "pmap_step", lambda train_step: Traced(step(train_step)))
   fields, read = set(), set()
@@ -111,13 +128,23 @@ def test_every_field_of_every_config_is_read(here, kitti, monkeypatch):
     config = _cut(grammar.load(f"{file}:{chain[0]},{scenario}"), **more)
     names = {name for name, _ in grammar.flatten(config)}
     for depth, stage in enumerate(chain):
-      here_too = {n.removeprefix("parent." * depth) for n in names if n.startswith("parent." * depth)}
+      here_too = {
+        n.removeprefix("parent." * depth) for n in names if n.startswith("parent." * depth)
+      }
       alone = {name for name, _ in grammar.flatten(grammar.load(f"{file}:{stage},{scenario}"))}
-      assert all(name == "report" or name.startswith("distributed.") for name in alone - here_too), stage
-    for section in (config, *(config[name] for name in ("data", "input", "loss", "optim", "train"))):
+      assert all(
+        name == "report" or name.startswith("distributed.") for name in alone - here_too
+      ), stage
+    for section in (
+      config,
+      *(config[name] for name in ("data", "input", "loss", "optim", "train")),
+    ):
       section.nobody = 0
     with recorded(config) as seen:
       assert stages.run(config, root=here / "runs")["steps"] == 1
-    fields, read = fields | names - {"report"}, read | seen  # scripts/train.py's; tests/scripts/test_all.py
+    fields, read = (
+      fields | names - {"report"},
+      read | seen,
+    )  # scripts/train.py's; tests/scripts/test_all.py
   assert not fields - read, sorted(fields - read)
   assert not [name for name in read if name.endswith("nobody")]  # a field nobody reads is noticed

@@ -8,7 +8,12 @@ import pytest
 
 from bicross_jax.train import checkpoints
 
-FIELDS = ("train.steps=12", "train.log_every=2", "train.validate_every=4", "train.checkpoint_every=3")
+FIELDS = (
+  "train.steps=12",
+  "train.log_every=2",
+  "train.validate_every=4",
+  "train.checkpoint_every=3",
+)
 
 
 def _read(file):
@@ -57,8 +62,7 @@ def test_five_kills_leave_no_trace_in_an_ema_teacher(toy_killed, left, tmp_path)
   left(run).assert_equals(left(tmp_path / "whole"))
 
 
-def test_a_kill_inside_a_checkpoint_write_leaves_the_earlier_one(
-    toy, toy_killed, left, tmp_path):
+def test_a_kill_inside_a_checkpoint_write_leaves_the_earlier_one(toy, toy_killed, left, tmp_path):
   """Orbax writes checkpoint 6 in some 25 changes of the file system; it is killed before random ones.
 
   The run of the toy recipe has everything a state can hold: an optimiser with a plateau, an EMA

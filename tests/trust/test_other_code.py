@@ -42,7 +42,8 @@ def _spike_network():
 
 
 def test_the_readme_example_runs_a_checkpoint_with_orbax_and_linen_alone(
-    program, tmp_path, monkeypatch):
+  program, tmp_path, monkeypatch
+):
   monkeypatch.chdir(ROOT)
   module, variables = _spike_network()
   run = tmp_path / re.search(r'"(runs/[^"]*)/checkpoints/400/variables"', program)[1]
@@ -51,13 +52,19 @@ def test_the_readme_example_runs_a_checkpoint_with_orbax_and_linen_alone(
   stream = np.random.default_rng(1).integers(0, 2, (130, HEIGHT, WIDTH), np.uint8)
   np.save(tmp_path / "stream.npy", stream)
   done = subprocess.run(
-      [sys.executable, "-c", program + CHECK], cwd=tmp_path, capture_output=True, text=True,
-      timeout=120, check=False)
+    [sys.executable, "-c", program + CHECK],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
   assert done.returncode == 0, done.stderr[-3000:]
   x = inputs.spike_input(spikes.pack_time(stream[:128])[None], (HEIGHT, WIDTH), 16)
   _, seen = module.apply(
-      variables, x, capture_intermediates=lambda m, _: m.name == "stem", mutable=["intermediates"])
-  want, = seen["intermediates"]["backbone"]["resnet"]["stem"]["__call__"]
+    variables, x, capture_intermediates=lambda m, _: m.name == "stem", mutable=["intermediates"]
+  )
+  (want,) = seen["intermediates"]["backbone"]["resnet"]["stem"]["__call__"]
   got = np.load(tmp_path / "features.npy")
   assert want.std() > 0.1
   np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)

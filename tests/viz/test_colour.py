@@ -9,8 +9,7 @@ from bicross_jax.viz import colour
 def test_places_on_the_three_scales():
   for kind, middle in [("linear", 5.5), ("log", np.sqrt(10)), ("inverse", 2 / 1.1)]:
     scale = colour.Scale(1, 10, kind)
-    np.testing.assert_allclose(
-        scale.place([1, middle, 10, 0.2, 99]), [0, 0.5, 1, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(scale.place([1, middle, 10, 0.2, 99]), [0, 0.5, 1, 0, 1], atol=1e-12)
 
 
 def test_senseless_scales_are_refused():

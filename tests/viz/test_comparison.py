@@ -3,20 +3,18 @@
 import numpy as np
 import pytest
 
-from bicross_jax.viz import colour
-from bicross_jax.viz import comparison
-from bicross_jax.viz import panels
+from bicross_jax.viz import colour, comparison, panels
 
 
 def _example(seed=0):
   rng = np.random.default_rng(seed)
   return {
-      "key": f"frame {seed}",
-      "rgb": rng.integers(0, 255, (24, 40, 3), dtype=np.uint8),
-      "spike": rng.integers(0, 255, (24, 40, 16), dtype=np.uint8),
-      "depth": rng.uniform(2, 50, (24, 40)),
-      "prediction": {"a": rng.uniform(2, 50, (12, 20)), "b": rng.uniform(2, 50, (24, 40))},
-      "abs_rel": {"a": 0.1234, "b": float("nan")},
+    "key": f"frame {seed}",
+    "rgb": rng.integers(0, 255, (24, 40, 3), dtype=np.uint8),
+    "spike": rng.integers(0, 255, (24, 40, 16), dtype=np.uint8),
+    "depth": rng.uniform(2, 50, (24, 40)),
+    "prediction": {"a": rng.uniform(2, 50, (12, 20)), "b": rng.uniform(2, 50, (24, 40))},
+    "abs_rel": {"a": 0.1234, "b": float("nan")},
   }
 
 
@@ -56,7 +54,7 @@ def test_frames_keep_one_scale():
   scales = panels.shared_scales(examples)
   frames = list(comparison.frames(examples, scales, dpi=60))
   assert len({f.shape for f in frames}) == 1 and frames[0].dtype == np.uint8
-  bar = [f[-int(0.42 * 60):] for f in frames]
+  bar = [f[-int(0.42 * 60) :] for f in frames]
   np.testing.assert_array_equal(bar[0], bar[1])
   np.testing.assert_array_equal(bar[0], bar[2])
   assert bar[0].std() > 0 and not np.array_equal(frames[0], frames[1])

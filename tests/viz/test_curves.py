@@ -32,11 +32,13 @@ def test_every_curve_is_drawn_from_what_was_found(judged):
       np.testing.assert_array_equal(left.lines[line].get_ydata(), j.sparsification.by_uncertainty)
       np.testing.assert_array_equal(claimed.lines[line].get_xdata(), j.reliability.claimed)
       np.testing.assert_array_equal(
-          calibrated.lines[line].get_xdata(), j.factor * j.reliability.claimed)
+        calibrated.lines[line].get_xdata(), j.factor * j.reliability.claimed
+      )
       np.testing.assert_array_equal(calibrated.lines[line].get_ydata(), j.reliability.found)
       assert left.lines[line].get_label() == f"{name}: AUSE {j.sparsification.ause:.2f}"
     np.testing.assert_array_equal(
-        left.lines[2].get_ydata(), measures["head"].sparsification.by_error)
+      left.lines[2].get_ydata(), measures["head"].sparsification.by_error
+    )
 
 
 def test_rows_share_their_axes_and_nothing_lies_outside(judged):

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from bicross_jax.viz import colour
-from bicross_jax.viz import film
+from bicross_jax.viz import colour, film
 
 
 def _example(key, depth, shape=(60, 90), **more):
-  return {"key": key, "rgb": np.full((*shape, 3), 77, np.uint8),
-          "prediction": np.full(shape, depth, np.float32), **more}
+  return {
+    "key": key,
+    "rgb": np.full((*shape, 3), 77, np.uint8),
+    "prediction": np.full(shape, depth, np.float32),
+    **more,
+  }
 
 
 def _contains(frame, wanted):
@@ -36,8 +39,10 @@ def test_all_frames_have_the_scale_of_the_first_or_the_one_given():
 def test_frames_are_even_and_of_one_size_whatever_comes(shape, layout):
   u = np.full(shape, 0.5, np.float32)
   small = (31, 47)
-  examples = [_example("a", 3.0, shape, uncertainty=u),
-              _example("b", 3.0, small, uncertainty=np.full(small, 0.1, np.float32))]
+  examples = [
+    _example("a", 3.0, shape, uncertainty=u),
+    _example("b", 3.0, small, uncertainty=np.full(small, 0.1, np.float32)),
+  ]
   frames = list(film.frames(examples))
   assert len({f.shape for f in frames}) == 1 and frames[0].dtype == np.uint8
   height, width, _ = frames[0].shape
@@ -47,7 +52,7 @@ def test_frames_are_even_and_of_one_size_whatever_comes(shape, layout):
 def test_spikes_without_uncertainty_and_nothing_at_all():
   spike = np.random.default_rng(0).integers(0, 256, (210, 300, 2), np.uint8)
   example = {"key": "s", "spike": spike, "prediction": np.full((210, 300), 4.0)}
-  frame, = film.frames([example])
+  (frame,) = film.frames([example])
   grey = colour.spike_picture(spike)
-  assert (frame[film.TITLE:film.TITLE + 210, film.GAP:film.GAP + 300] == grey).all()
+  assert (frame[film.TITLE : film.TITLE + 210, film.GAP : film.GAP + 300] == grey).all()
   assert list(film.frames([])) == []

@@ -4,21 +4,20 @@ from PIL import Image
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.viz import colour
-from bicross_jax.viz import panels
+from bicross_jax.viz import colour, panels
 
 
 @pytest.fixture
 def example():
   rng = np.random.default_rng(0)
   return {
-      "key": "one",
-      "rgb": rng.integers(0, 255, (24, 40, 3), dtype=np.uint8),
-      "spike": rng.integers(0, 255, (24, 40, 16), dtype=np.uint8),
-      "depth": rng.uniform(2, 50, (24, 40)),
-      "prediction": rng.uniform(2, 50, (12, 20)),
-      "uncertainty": rng.uniform(0, 1, (12, 20)),
-      "feature": rng.normal(size=(3, 5, 8)),
+    "key": "one",
+    "rgb": rng.integers(0, 255, (24, 40, 3), dtype=np.uint8),
+    "spike": rng.integers(0, 255, (24, 40, 16), dtype=np.uint8),
+    "depth": rng.uniform(2, 50, (24, 40)),
+    "prediction": rng.uniform(2, 50, (12, 20)),
+    "uncertainty": rng.uniform(0, 1, (12, 20)),
+    "feature": rng.normal(size=(3, 5, 8)),
   }
 
 
@@ -34,8 +33,15 @@ def images(figure):
 def test_columns_in_order(example):
   figure = panels.figure([example])
   assert titles(figure) == [
-      "RGB", "spikes, mean of 16 steps", "depth", "prediction", "error", "uncertainty",
-      "feature activity", "one"]
+    "RGB",
+    "spikes, mean of 16 steps",
+    "depth",
+    "prediction",
+    "error",
+    "uncertainty",
+    "feature activity",
+    "one",
+  ]
   drawn = images(figure)
   assert len(drawn) == 7
   np.testing.assert_array_equal(drawn[0], example["rgb"])
@@ -83,18 +89,23 @@ def test_neighbours_of_one_quantity_share_a_bar(example):
 
 
 def test_all_rows_share_every_scale(example):
-  bright = example | {"spike": example["spike"] | 255, "feature": 10 * example["feature"],
-                      "uncertainty": 4 * example["uncertainty"]}
+  bright = example | {
+    "spike": example["spike"] | 255,
+    "feature": 10 * example["feature"],
+    "uncertainty": 4 * example["uncertainty"],
+  }
   scales = panels.shared_scales([example, bright])
   assert scales.white == 1.0
   assert scales.feature == pytest.approx(
-      np.percentile(colour.feature_activity(bright["feature"]), 99), rel=0.05)
+    np.percentile(colour.feature_activity(bright["feature"]), 99), rel=0.05
+  )
   drawn = images(panels.figure([example, bright]))
   both = [drawn[:7], drawn[7:]]
   for place, field, picture in (
-      (1, "spike", lambda x: colour.spike_picture(x, white=scales.white)),
-      (5, "uncertainty", lambda x: colour.uncertainty_picture(x, scales.uncertainty)),
-      (6, "feature", lambda x: colour.feature_picture(x, scales.feature))):
+    (1, "spike", lambda x: colour.spike_picture(x, white=scales.white)),
+    (5, "uncertainty", lambda x: colour.uncertainty_picture(x, scales.uncertainty)),
+    (6, "feature", lambda x: colour.feature_picture(x, scales.feature)),
+  ):
     for row, e in zip(both, (example, bright)):
       np.testing.assert_array_equal(row[place], picture(e[field]))
 
@@ -102,9 +113,13 @@ def test_all_rows_share_every_scale(example):
 def test_nothing_overlaps_and_nothing_is_cut():
   """Names as long as KITTI's above wide pictures: all words lie in the figure, apart."""
   rng = np.random.default_rng(0)
-  wide = {"key": "2011_09_26/2011_09_26_drive_0009_sync/0000000001", "abs_rel": 0.1,
-          "rgb": rng.integers(0, 255, (35, 121, 3), dtype=np.uint8),
-          "depth": rng.uniform(2, 50, (35, 121)), "prediction": rng.uniform(2, 50, (35, 121))}
+  wide = {
+    "key": "2011_09_26/2011_09_26_drive_0009_sync/0000000001",
+    "abs_rel": 0.1,
+    "rgb": rng.integers(0, 255, (35, 121, 3), dtype=np.uint8),
+    "depth": rng.uniform(2, 50, (35, 121)),
+    "prediction": rng.uniform(2, 50, (35, 121)),
+  }
   drawing = panels.figure([wide] * 3)
   canvas = FigureCanvasAgg(drawing)
   canvas.draw()
@@ -112,7 +127,7 @@ def test_nothing_overlaps_and_nothing_is_cut():
   boxes += [a.get_tightbbox() for a in drawing.axes]
   for i, a in enumerate(boxes):
     assert a.x0 >= 0 and a.y0 >= 0 and a.x1 <= drawing.bbox.x1 and a.y1 <= drawing.bbox.y1
-    for b in boxes[i + 1:]:
+    for b in boxes[i + 1 :]:
       apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
       assert apart
 

@@ -3,8 +3,7 @@ import resource
 import time
 
 import numpy as np
-from PIL import Image
-from PIL import ImageSequence
+from PIL import Image, ImageSequence
 import pytest
 
 from bicross_jax import errors

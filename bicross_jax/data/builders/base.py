@@ -1,9 +1,9 @@
 """What all builders share: examples in a fixed order, hashed, in shards of bounded size."""
 
+from collections.abc import Iterator
 import functools
 import hashlib
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -50,18 +50,21 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        features=tfds.features.FeaturesDict(self.features()),
-        metadata=tfds.core.MetadataDict(sha256={}),
-        disable_shuffling=True,
+      builder=self,
+      features=tfds.features.FeaturesDict(self.features()),
+      metadata=tfds.core.MetadataDict(sha256={}),
+      disable_shuffling=True,
     )
 
   def _shard_iterators_per_split(self, dl_manager):
     del dl_manager  # nothing is downloaded
     sizes = self.sizes()
     progress = tqdm.tqdm(
-        total=sum(sizes.values()), desc=f"building {self.name} {self.builder_config.description}",
-        unit="ex", mininterval=0.5 if sys.stderr.isatty() else 15)
+      total=sum(sizes.values()),
+      desc=f"building {self.name} {self.builder_config.description}",
+      unit="ex",
+      mininterval=0.5 if sys.stderr.isatty() else 15,
+    )
     step = max(1, SHARD_BYTES // self.example_bytes())
     digests = {part: hashlib.sha256() for part in sizes}
 
@@ -76,11 +79,11 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         progress.close()
 
     return {
-        part: [
-            functools.partial(shard, part, start, min(start + step, size))
-            for start in range(0, size, step)
-        ]
-        for part, size in sizes.items()
+      part: [
+        functools.partial(shard, part, start, min(start + step, size))
+        for start in range(0, size, step)
+      ]
+      for part, size in sizes.items()
     }
 
 

@@ -4,11 +4,11 @@ A stream takes 60 MB a frame as 0/1 arrays and 7.5 MB packed, so a packed copy i
 training reads that one. Where the files lie is `data.layouts`' business.
 """
 
+from collections.abc import Iterator, Mapping
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -16,8 +16,7 @@ import tensorflow_datasets as tfds
 from bicross_jax import errors
 from bicross_jax.data import layouts
 from bicross_jax.data.builders import base
-from bicross_jax.data.formats import image
-from bicross_jax.data.formats import spikes
+from bicross_jax.data.formats import image, spikes
 from bicross_jax.data.layouts.frames import Frame
 
 
@@ -58,10 +57,10 @@ class SpikeFrames(base.Builder):
 
   def features(self):
     return {
-        "key": tfds.features.Text(),
-        "rgb": base.tensor((None, None, 3), np.uint8),
-        "spike": base.tensor((None, None, self.builder_config.steps // 8), np.uint8),
-        "depth": base.tensor((None, None), np.float32),
+      "key": tfds.features.Text(),
+      "rgb": base.tensor((None, None, 3), np.uint8),
+      "spike": base.tensor((None, None, self.builder_config.steps // 8), np.uint8),
+      "depth": base.tensor((None, None), np.float32),
     }
 
   def sizes(self):
@@ -97,5 +96,6 @@ def read_frame(frame: Frame, known: layouts.frames.DataSet, steps: int) -> dict[
   for path, shape in ((frame.depth, depth.shape), (frame.spike, spike.shape[1:])):
     if shape != size:
       raise errors.BadFileError(
-          path, f"its size is {shape[0]}x{shape[1]}", f"{size[0]}x{size[1]} like {frame.rgb}")
+        path, f"its size is {shape[0]}x{shape[1]}", f"{size[0]}x{size[1]} like {frame.rgb}"
+      )
   return {"rgb": rgb, "spike": spikes.pack_time(spike), "depth": depth}

@@ -1,12 +1,12 @@
 """`spike_world`: the synthetic world seen by a colour stereo pair and a spike camera."""
 
 import collections
+from collections.abc import Iterator
 import dataclasses
 import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -14,9 +14,7 @@ import tensorflow_datasets as tfds
 
 from bicross_jax import errors
 from bicross_jax.data.builders import base
-from bicross_jax.sim import domains
-from bicross_jax.sim import spike_camera
-from bicross_jax.sim import world
+from bicross_jax.sim import domains, spike_camera, world
 
 AHEAD = 4  # examples that are being rendered while one is written
 PARTS = ("train", "validation", "test")
@@ -52,21 +50,26 @@ class SpikeWorldConfig(tfds.core.BuilderConfig):
   def __post_init__(self):
     if self.domain not in domains.DOMAINS:
       raise errors.UserError(
-          f"unknown domain {self.domain!r} of spike_world: choose from "
-          f"{', '.join(sorted(domains.DOMAINS))}")
+        f"unknown domain {self.domain!r} of spike_world: choose from "
+        f"{', '.join(sorted(domains.DOMAINS))}"
+      )
     if self.steps % 8 or self.steps < 8:
       raise errors.UserError(f"a spike stream has a multiple of 8 steps, not {self.steps}")
     for part in PARTS:
       if getattr(self, part) < 1:
         raise errors.UserError(f"spike_world needs at least 1 example to {part}")
-    fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(SpikeWorldConfig)
-              if f.name in SpikeWorldConfig.__annotations__ and f.name != "name"}
+    fields = {
+      f.name: getattr(self, f.name)
+      for f in dataclasses.fields(SpikeWorldConfig)
+      if f.name in SpikeWorldConfig.__annotations__ and f.name != "name"
+    }
     content = [world.VERSION, repr(domains.DOMAINS[self.domain]), sorted(fields.items())]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
     self.description = f"{self.domain} {self.height}x{self.width}"
     self.name = (
-        f"{self.domain}-{self.height}x{self.width}-t{self.steps}-k{self.keyframes}"
-        f"-n{self.train}.{self.validation}.{self.test}-s{self.seed}-{digest}")
+      f"{self.domain}-{self.height}x{self.width}-t{self.steps}-k{self.keyframes}"
+      f"-n{self.train}.{self.validation}.{self.test}-s{self.seed}-{digest}"
+    )
 
 
 class SpikeWorld(base.Builder):
@@ -81,14 +84,14 @@ class SpikeWorld(base.Builder):
   def features(self):
     h, w, steps = self.builder_config.height, self.builder_config.width, self.builder_config.steps
     return {
-        "key": tfds.features.Text(),
-        "rgb": base.tensor((h, w, 3), np.uint8),
-        "rgb_right": base.tensor((h, w, 3), np.uint8),
-        "spike": base.tensor((h, w, steps // 8), np.uint8),
-        "depth": base.tensor((h, w), np.float32),
-        "label": base.tensor((h, w), np.uint8),
-        "intrinsics": base.tensor((3, 3), np.float32),
-        "baseline": base.tensor((), np.float32),
+      "key": tfds.features.Text(),
+      "rgb": base.tensor((h, w, 3), np.uint8),
+      "rgb_right": base.tensor((h, w, 3), np.uint8),
+      "spike": base.tensor((h, w, steps // 8), np.uint8),
+      "depth": base.tensor((h, w), np.float32),
+      "label": base.tensor((h, w), np.uint8),
+      "intrinsics": base.tensor((3, 3), np.float32),
+      "baseline": base.tensor((), np.float32),
     }
 
   def sizes(self):
@@ -100,8 +103,7 @@ class SpikeWorld(base.Builder):
 
   def examples(self, part: str, start: int, stop: int) -> Iterator[dict]:
     config = self.builder_config
-    render = _renderer(
-        config.domain, config.height, config.width, config.steps, config.keyframes)
+    render = _renderer(config.domain, config.height, config.width, config.steps, config.keyframes)
     key = jax.random.key(config.seed)
     for word in (config.domain, part):
       key = jax.random.fold_in(key, zlib.crc32(word.encode()))
@@ -123,16 +125,17 @@ def _renderer(domain: str, height: int, width: int, steps: int, keyframes: int):
   def example(key, index):
     scene, sensor = jax.random.split(jax.random.fold_in(key, index))
     sample = world.sample(
-        scene, parameters, height=height, width=width, keyframes=keyframes, steps=steps)
+      scene, parameters, height=height, width=width, keyframes=keyframes, steps=steps
+    )
     light = spike_camera.luminance(sample.radiance)
     return {
-        "rgb": sample.rgb,
-        "rgb_right": sample.rgb_right,
-        "spike": spike_camera.simulate(sensor, light, steps=steps, sensor=parameters.sensor),
-        "depth": sample.depth,
-        "label": sample.label,
-        "intrinsics": sample.intrinsics,
-        "baseline": sample.baseline,
+      "rgb": sample.rgb,
+      "rgb_right": sample.rgb_right,
+      "spike": spike_camera.simulate(sensor, light, steps=steps, sensor=parameters.sensor),
+      "depth": sample.depth,
+      "label": sample.label,
+      "intrinsics": sample.intrinsics,
+      "baseline": sample.baseline,
     }
 
   return jax.jit(example)

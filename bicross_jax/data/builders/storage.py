@@ -1,5 +1,6 @@
 """Where built data sets lie, and how a build becomes whole: once, undisturbed and quietly."""
 
+from collections.abc import Iterator
 import contextlib
 import fcntl
 import os
@@ -8,7 +9,6 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 
 from absl import logging
 import tensorflow_datasets as tfds
@@ -30,9 +30,9 @@ def root(data_dir: str | os.PathLike | None = None) -> pathlib.Path:
 
 
 def prepare(
-    builder_class: type[tfds.core.DatasetBuilder],
-    config: tfds.core.BuilderConfig,
-    folder: pathlib.Path,
+  builder_class: type[tfds.core.DatasetBuilder],
+  config: tfds.core.BuilderConfig,
+  folder: pathlib.Path,
 ) -> tfds.core.DatasetBuilder:
   """The builder of `config` under `folder`, its examples written if they were not.
 
@@ -54,8 +54,11 @@ def prepare(
       for leftover in version.parent.glob("incomplete.*"):  # of a build that was killed
         shutil.rmtree(leftover)
       _require_space(folder, builder.required_bytes())
-      with (errors.writing(folder), quiet(),
-            tempfile.TemporaryDirectory() as unused):  # TFDS wants a folder for downloads
+      with (
+        errors.writing(folder),
+        quiet(),
+        tempfile.TemporaryDirectory() as unused,
+      ):  # TFDS wants a folder for downloads
         builder.download_and_prepare(file_format="array_record", download_dir=unused)
   return builder
 
@@ -77,8 +80,9 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
     file = path.open("w")
   except OSError as error:
     raise errors.UserError(
-        f"cannot write data to {path.parent} ({error.strerror}); name another folder with "
-        "config.data.data_dir or the environment variable BICROSS_DATA") from error
+      f"cannot write data to {path.parent} ({error.strerror}); name another folder with "
+      "config.data.data_dir or the environment variable BICROSS_DATA"
+    ) from error
   with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,8 +96,9 @@ def _require_space(folder: pathlib.Path, needed: int) -> None:
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise errors.UserError(
-        f"{folder} has {free / 1e9:.1f} GB free, the data set may need {needed / 1e9:.1f} GB; "
-        "name another folder with the environment variable BICROSS_DATA")
+      f"{folder} has {free / 1e9:.1f} GB free, the data set may need {needed / 1e9:.1f} GB; "
+      "name another folder with the environment variable BICROSS_DATA"
+    )
 
 
 @contextlib.contextmanager

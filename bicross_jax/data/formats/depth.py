@@ -24,8 +24,9 @@ def read_png16(path, divisor: float, *, unknown: int | None = None) -> np.ndarra
   Raises:
     errors.BadFileError: missing, damaged, or not 16 bits of grey (an 8-bit picture, for one).
   """
-  values = image.decode(path, np.array, ("I;16", "I;16L", "I;16B"),
-                        "a 16-bit grey PNG (mode I;16)", formats=("PNG",))
+  values = image.decode(
+    path, np.array, ("I;16", "I;16L", "I;16B"), "a 16-bit grey PNG (mode I;16)", formats=("PNG",)
+  )
   values = values.astype(np.uint16)
   depth = values.astype(np.float32) / np.float32(divisor)
   if unknown is not None:

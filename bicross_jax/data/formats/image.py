@@ -12,8 +12,19 @@ from bicross_jax import errors
 from bicross_jax.data.formats import files
 
 # What a damaged file can raise inside Pillow's PNG and JPEG readers.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-           OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
+_DAMAGE = (
+  OSError,
+  SyntaxError,
+  ValueError,
+  EOFError,
+  IndexError,
+  KeyError,
+  TypeError,
+  OverflowError,
+  struct.error,
+  zlib.error,
+  Image.DecompressionBombError,
+)
 _PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 _MOST_BYTES_A_BYTE = 1100  # neither deflate nor JPEG makes a picture smaller by more than this
 _ALWAYS_FINE = 1 << 20
@@ -31,8 +42,12 @@ def read_rgb(path) -> np.ndarray:
   Raises:
     errors.BadFileError: missing, damaged, of another kind, or with more than 8 bits a value.
   """
-  return decode(path, lambda image: np.array(image.convert("RGB")), _PLAIN_MODES,
-                "an 8-bit colour or grey picture")
+  return decode(
+    path,
+    lambda image: np.array(image.convert("RGB")),
+    _PLAIN_MODES,
+    "an 8-bit colour or grey picture",
+  )
 
 
 def read_grey(path) -> np.ndarray:
@@ -50,8 +65,9 @@ def size(path) -> tuple[int, int]:
     raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
 
 
-def decode(path, convert, modes: tuple[str, ...], expected: str,
-           formats: tuple[str, ...] = ("PNG", "JPEG")) -> np.ndarray:
+def decode(
+  path, convert, modes: tuple[str, ...], expected: str, formats: tuple[str, ...] = ("PNG", "JPEG")
+) -> np.ndarray:
   """Opens a picture, checks what it declares against its length, and converts it.
 
   Args:
@@ -67,13 +83,13 @@ def decode(path, convert, modes: tuple[str, ...], expected: str,
       declared = image.height * image.width * (2 if image.mode.startswith("I") else 3)
       if declared > max(_ALWAYS_FINE, _MOST_BYTES_A_BYTE * len(data)):
         raise errors.BadFileError(
-            path, f"declares {image.height}x{image.width} pixels in {len(data)} bytes")
+          path, f"declares {image.height}x{image.width} pixels in {len(data)} bytes"
+        )
       if image.mode not in modes:
         raise errors.BadFileError(path, f"has pixels of type {image.mode}", expected)
       return convert(image)
   except _DAMAGE as error:
-    raise errors.BadFileError(
-        path, f"cannot be decoded: {error}", " or ".join(formats)) from error
+    raise errors.BadFileError(path, f"cannot be decoded: {error}", " or ".join(formats)) from error
 
 
 def _open(source, formats: tuple[str, ...]) -> Image.Image:

@@ -92,8 +92,9 @@ def read_velodyne(path) -> np.ndarray:
   """
   data = files.read(path)
   if not data or len(data) % 16:
-    raise errors.BadFileError(path, f"{len(data)} bytes are no whole number of points",
-                              "4 float32 a point")
+    raise errors.BadFileError(
+      path, f"{len(data)} bytes are no whole number of points", "4 float32 a point"
+    )
   points = np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, 4)
   if not np.isfinite(points).all():
     raise errors.BadFileError(path, "has points that are not finite")

@@ -19,8 +19,18 @@ from bicross_jax.data.formats import files
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 4096
 _DEFLATE = 1100  # deflate makes data at most 1032 times smaller
-_NPZ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError,
-               RuntimeError, ValueError, KeyError, IndexError, OverflowError)
+_NPZ_ERRORS = (
+  zipfile.BadZipFile,
+  zlib.error,
+  EOFError,
+  OSError,
+  NotImplementedError,
+  RuntimeError,
+  ValueError,
+  KeyError,
+  IndexError,
+  OverflowError,
+)
 
 
 class Header(NamedTuple):
@@ -74,8 +84,9 @@ def open_npy(path) -> np.ndarray:
   header = read_header(path)
   if not math.prod(header.shape):
     raise errors.BadFileError(path, f"is empty: shape {header.shape}")
-  return np.memmap(path, header.dtype, "r", header.offset, header.shape,
-                   "F" if header.fortran else "C")
+  return np.memmap(
+    path, header.dtype, "r", header.offset, header.shape, "F" if header.fortran else "C"
+  )
 
 
 def read_npz(path, key: str | None = None) -> np.ndarray:
@@ -92,8 +103,11 @@ def read_npz(path, key: str | None = None) -> np.ndarray:
       if key is None and len(members) == 1:
         key = next(iter(members))
       if key not in members:
-        raise errors.BadFileError(path, f"holds the arrays {sorted(members)}",
-                                  "one array" if key is None else f"an array {key!r}")
+        raise errors.BadFileError(
+          path,
+          f"holds the arrays {sorted(members)}",
+          "one array" if key is None else f"an array {key!r}",
+        )
       info = members[key]
       if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise errors.BadFileError(path, "is compressed in an unusual way", "stored or deflated")
@@ -119,14 +133,20 @@ def write_npy(path, array: np.ndarray) -> None:
 def header_bytes(shape: tuple[int, ...], dtype) -> bytes:
   """The bytes that stand before the numbers of a .npy file in C order."""
   out = io.BytesIO()
-  np.lib.format.write_array_header_1_0(out, {
-      "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False,
-      "shape": tuple(shape)})
+  np.lib.format.write_array_header_1_0(
+    out,
+    {
+      "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+      "fortran_order": False,
+      "shape": tuple(shape),
+    },
+  )
   return out.getvalue()
 
 
 def _check_length(path, header: Header, length: int) -> None:
   declared = header.offset + math.prod(header.shape) * header.dtype.itemsize
   if declared != length:
-    raise errors.BadFileError(path, f"has {length} bytes",
-                              f"{declared} for {header.dtype} {header.shape}")
+    raise errors.BadFileError(
+      path, f"has {length} bytes", f"{declared} for {header.dtype} {header.shape}"
+    )

@@ -13,7 +13,8 @@ from bicross_jax import errors
 from bicross_jax.data.formats import files
 
 _HEADER = re.compile(
-    rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[0-9.]+(?:[eE][-+]?\d+)?)(?:\r\n|\s)")
+  rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[0-9.]+(?:[eE][-+]?\d+)?)(?:\r\n|\s)"
+)
 
 
 def read_pfm(path) -> np.ndarray:

@@ -39,7 +39,8 @@ def dat_step_bytes(height: int, width: int) -> int:
   """The bytes of one step in a .dat file; UserError where the pixels do not fill whole bytes."""
   if height < 1 or width < 1 or height * width % 8:
     raise errors.UserError(
-        f"a .dat stream cannot be {height}x{width}: the number of pixels must be a multiple of 8")
+      f"a .dat stream cannot be {height}x{width}: the number of pixels must be a multiple of 8"
+    )
   return height * width // 8
 
 
@@ -49,13 +50,23 @@ def dat_steps(path, height: int, width: int, *, row_head: int = 0) -> int:
   step = dat_step_bytes(height, width + row_head)
   if not size or size % step:
     raise errors.BadFileError(
-        path, f"{size} bytes are no whole number of steps",
-        f"a multiple of {step} bytes: {height} rows of {width + row_head} pixels, one bit each")
+      path,
+      f"{size} bytes are no whole number of steps",
+      f"a multiple of {step} bytes: {height} rows of {width + row_head} pixels, one bit each",
+    )
   return size // step
 
 
-def read_dat(path, height: int, width: int, *, flip: bool = True, row_head: int = 0,
-             start: int = 0, steps: int | None = None) -> np.ndarray:
+def read_dat(
+  path,
+  height: int,
+  width: int,
+  *,
+  flip: bool = True,
+  row_head: int = 0,
+  start: int = 0,
+  steps: int | None = None,
+) -> np.ndarray:
   """A raw stream of the spike camera: H*W/8 bytes a step, pixel x in bit x % 8 (little).
 
   The order is that of SpikeCV and Spike-Zoo (`load_vidar_dat`): the camera writes the bottom row
@@ -117,7 +128,7 @@ def read_npy(path, *, naive: bool = False, start: int = 0, steps: int | None = N
   """
   array = _open_npy(path)
   start, steps = _part(path, array.shape[0], start, steps)
-  stream = _binary(path, array[start:start + steps])
+  stream = _binary(path, array[start : start + steps])
   return _from_naive(path, stream) if naive else stream
 
 
@@ -127,8 +138,9 @@ def write_npy(path, stream: np.ndarray) -> None:
   npy.write_npy(path, np.asarray(stream, np.uint8))
 
 
-def read_npz(path, *, key: str | None = None, axes: str = "HWT", start: int = 0,
-             steps: int | None = None) -> np.ndarray:
+def read_npz(
+  path, *, key: str | None = None, axes: str = "HWT", start: int = 0, steps: int | None = None
+) -> np.ndarray:
   """A stream in a .npz file.
 
   Args:
@@ -147,7 +159,7 @@ def read_npz(path, *, key: str | None = None, axes: str = "HWT", start: int = 0,
     raise errors.BadFileError(path, f"has shape {array.shape}", f"a stream with axes {axes}")
   array = np.moveaxis(array, -1, 0) if axes == "HWT" else array
   start, steps = _part(path, array.shape[0], start, steps)
-  return _binary(path, array[start:start + steps])
+  return _binary(path, array[start : start + steps])
 
 
 def open_stream(path, *, height: int = 250, width: int = 400) -> Stream:
@@ -174,14 +186,15 @@ def open_stream(path, *, height: int = 250, width: int = 400) -> Stream:
 
     def part(start, steps):
       start, steps = _part(path, len(whole), start, steps)
-      return whole[start:start + steps]
+      return whole[start : start + steps]
   else:
     raise errors.BadFileError(path, f"unknown kind of spike stream {suffix!r}", ", ".join(SUFFIXES))
   return Stream(path, shape[0], shape[1:], lambda start, steps: part(start=start, steps=steps))
 
 
-def read(path, *, height: int = 250, width: int = 400, start: int = 0,
-         steps: int | None = None) -> np.ndarray:
+def read(
+  path, *, height: int = 250, width: int = 400, start: int = 0, steps: int | None = None
+) -> np.ndarray:
   """A stream, or a part of it, of the kind its suffix names: uint8[T, H, W].
 
   `height` and `width` matter for .dat only, which does not say its size.

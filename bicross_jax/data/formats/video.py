@@ -65,14 +65,15 @@ def _folder(path: pathlib.Path) -> Frames:
 
 def _video(path: pathlib.Path) -> Frames:
   length = files.size(path)
-  import cv2  # noqa: PLC0415 (heavy)
+  import cv2
 
   video = _open_video(path)
   try:
     height, width = video.get(cv2.CAP_PROP_FRAME_HEIGHT), video.get(cv2.CAP_PROP_FRAME_WIDTH)
     if 3 * height * width > max(_ALWAYS_FINE, _MOST_BYTES_A_BYTE * length):
       raise errors.BadFileError(
-          path, f"declares frames of {height:.0f}x{width:.0f} pixels in {length} bytes")
+        path, f"declares frames of {height:.0f}x{width:.0f} pixels in {length} bytes"
+      )
     fps, count, shape = video.get(cv2.CAP_PROP_FPS), 0, None
     while video.grab():
       if not count:
@@ -104,7 +105,7 @@ def _video(path: pathlib.Path) -> Frames:
 def _open_video(path: pathlib.Path):
   """OpenCV's reader, which keeps what it thinks of a damaged file to itself."""
   os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-  import cv2  # noqa: PLC0415 (heavy)
+  import cv2
 
   level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
   try:
@@ -115,6 +116,7 @@ def _open_video(path: pathlib.Path):
 
 def _checked(path, frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
   if frame.shape[:2] != tuple(shape):
-    raise errors.BadFileError(path, f"a frame is {frame.shape[0]}x{frame.shape[1]}",
-                              f"{shape[0]}x{shape[1]} as the first")
+    raise errors.BadFileError(
+      path, f"a frame is {frame.shape[0]}x{frame.shape[1]}", f"{shape[0]}x{shape[1]} as the first"
+    )
   return frame

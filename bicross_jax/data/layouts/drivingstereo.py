@@ -17,31 +17,41 @@ Depth files are 16-bit PNG, metres times 256. The published places were taken fr
 names and from public loaders of the set, as no copy of it was at hand.
 """
 
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bicross_jax.data.formats import depth
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Frame, Run
 
 SELECTED = {  # the sequences of the repository Theia-4869/BiCross
-    "train": ("2018-07-31-11-07-48", "2018-07-31-11-22-31", "2018-08-17-09-45-58",
-              "2018-10-11-17-08-31", "2018-10-16-11-13-47", "2018-10-17-14-35-33",
-              "2018-10-17-15-38-01", "2018-10-24-11-01-00"),
-    "test": ("2018-08-01-11-13-14",),
+  "train": (
+    "2018-07-31-11-07-48",
+    "2018-07-31-11-22-31",
+    "2018-08-17-09-45-58",
+    "2018-10-11-17-08-31",
+    "2018-10-16-11-13-47",
+    "2018-10-17-14-35-33",
+    "2018-10-17-15-38-01",
+    "2018-10-24-11-01-00",
+  ),
+  "test": ("2018-08-01-11-13-14",),
 }
-TEST = ("2018-07-11-14-48-52", "2018-08-01-11-13-14", "2018-08-07-13-46-08",
-        "2018-10-11-16-03-19")  # of the publication
+TEST = (
+  "2018-07-11-14-48-52",
+  "2018-08-01-11-13-14",
+  "2018-08-07-13-46-08",
+  "2018-10-11-16-03-19",
+)  # of the publication
 WEATHERS = ("sunny", "cloudy", "rainy", "foggy")
 TRAINING_SHARE = 0.8  # of a weather's frames, the first by name
 
 
 def find(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """Runs are sequences: those that BiCross selected ("selected"), or all that are there ("all")."""
   del parts  # the sequences of each part are fixed
@@ -51,8 +61,11 @@ def find(
     run, folders = _published, {part: root / f"{part}-left-image" for part in SELECTED}
   else:
     return None
-  chosen = SELECTED if domain == "selected" else {
-      part: _sequences(folder, part) for part, folder in folders.items()}
+  chosen = (
+    SELECTED
+    if domain == "selected"
+    else {part: _sequences(folder, part) for part, folder in folders.items()}
+  )
   return {part: [run(root, part, sequence) for sequence in chosen[part]] for part in SELECTED}
 
 
@@ -69,16 +82,27 @@ def _rearranged(root, part, sequence) -> Run:
 def _run(folder: str, place: str) -> Run:
   """The frames of one folder of BiCross's layout."""
   names = [(os.path.splitext(image)[0], image) for image in frames.pictures(f"{folder}/rgb")]
-  return Run(f"{folder}/rgb", tuple(
-      Frame(f"{place}/{name}", f"{folder}/rgb/{image}", f"{folder}/spike/npy/{name}.npy",
-            f"{folder}/depth/{name}.png") for name, image in names))
+  return Run(
+    f"{folder}/rgb",
+    tuple(
+      Frame(
+        f"{place}/{name}",
+        f"{folder}/rgb/{image}",
+        f"{folder}/spike/npy/{name}.npy",
+        f"{folder}/depth/{name}.png",
+      )
+      for name, image in names
+    ),
+  )
 
 
 def _published(root, part, sequence) -> Run:
   images, maps = f"{root}/{part}-left-image", f"{root}/{part}-depth-map"
-  for left, truth in ((f"{sequence}", f"{sequence}"),
-                      (f"left-image-half-size/{sequence}", f"depth-map-half-size/{sequence}"),
-                      ("left-image-half-size", "depth-map-half-size")):
+  for left, truth in (
+    (f"{sequence}", f"{sequence}"),
+    (f"left-image-half-size/{sequence}", f"depth-map-half-size/{sequence}"),
+    ("left-image-half-size", "depth-map-half-size"),
+  ):
     prefix = "" if left.endswith(sequence) else f"{sequence}_"
     names = frames.pictures(f"{images}/{left}", prefix)
     if names:
@@ -89,13 +113,22 @@ def _published(root, part, sequence) -> Run:
 def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Run:
   """Frames of two folders of a published layout."""
   stems = [(os.path.splitext(name)[0], name) for name in names]
-  return Run(images, tuple(
-      Frame(f"{place}/{stem}", f"{images}/{name}", frames.stream_path(root, f"{images}/{name}"),
-            f"{maps}/{stem}.png") for stem, name in stems))
+  return Run(
+    images,
+    tuple(
+      Frame(
+        f"{place}/{stem}",
+        f"{images}/{name}",
+        frames.stream_path(root, f"{images}/{name}"),
+        f"{maps}/{stem}.png",
+      )
+      for stem, name in stems
+    ),
+  )
 
 
 def find_weather(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """One run: a weather's frames by name, the first 80 % to train and the last 20 % to test."""
   del parts  # the share of each part is fixed
@@ -108,8 +141,10 @@ def find_weather(
   else:
     return None
   cut = int(len(run.frames) * TRAINING_SHARE)
-  return {"train": [run._replace(frames=run.frames[:cut])],
-          "test": [run._replace(frames=run.frames[cut:])]}
+  return {
+    "train": [run._replace(frames=run.frames[:cut])],
+    "test": [run._replace(frames=run.frames[cut:])],
+  }
 
 
 def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
@@ -120,20 +155,24 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 _PUBLISHED = "https://drivingstereo-dataset.github.io"
 SET = frames.DataSet(
-    title="DrivingStereo",
-    published=_PUBLISHED,
-    trees=("input/{train,test}/<sequence>/{rgb,depth,spike/npy}",
-           "{train,test}-{left-image,depth-map}/<sequence>"),
-    domains=("selected", "all"),
-    find=find,
-    read_depth=read_depth,
+  title="DrivingStereo",
+  published=_PUBLISHED,
+  trees=(
+    "input/{train,test}/<sequence>/{rgb,depth,spike/npy}",
+    "{train,test}-{left-image,depth-map}/<sequence>",
+  ),
+  domains=("selected", "all"),
+  find=find,
+  read_depth=read_depth,
 )
 WEATHER = frames.DataSet(
-    title="DrivingStereo's weather set",
-    published=_PUBLISHED,
-    trees=("<weather>/input/half/{rgb,depth,spike/npy}",
-           "<weather>/{left-image,depth-map}-half-size"),
-    domains=WEATHERS,
-    find=find_weather,
-    read_depth=read_depth,
+  title="DrivingStereo's weather set",
+  published=_PUBLISHED,
+  trees=(
+    "<weather>/input/half/{rgb,depth,spike/npy}",
+    "<weather>/{left-image,depth-map}-half-size",
+  ),
+  domains=WEATHERS,
+  find=find_weather,
+  read_depth=read_depth,
 )

@@ -1,9 +1,9 @@
 """Frames of published data sets: an image, its spike stream, its depth map, and where they lie."""
 
+from collections.abc import Callable, Mapping, Sequence
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,8 +83,10 @@ def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:
   except (FileNotFoundError, NotADirectoryError):
     return []
   by_stem = {
-      os.path.splitext(name)[0]: name for name in names
-      if name.startswith(prefix) and name.lower().endswith(PICTURES) and name[0] != "."}
+    os.path.splitext(name)[0]: name
+    for name in names
+    if name.startswith(prefix) and name.lower().endswith(PICTURES) and name[0] != "."
+  }
   return [by_stem[stem] for stem in sorted(by_stem)]
 
 
@@ -104,5 +106,7 @@ def hold_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return list(runs[:kept]), list(runs[kept:])
   cuts = [max(n - max(round(n / HELD_OUT), 1), 1) for n in (len(r.frames) for r in runs)]
   pairs = list(zip(runs, cuts, strict=True))
-  return ([r._replace(frames=r.frames[:cut]) for r, cut in pairs],
-          [r._replace(frames=r.frames[cut:]) for r, cut in pairs if r.frames[cut:]])
+  return (
+    [r._replace(frames=r.frames[:cut]) for r, cut in pairs],
+    [r._replace(frames=r.frames[cut:]) for r, cut in pairs if r.frames[cut:]],
+  )

@@ -10,12 +10,12 @@ frame (`velodyne_points`), projected as Eigen et al. do. Depth files are 16-bit 
 256, 0 where unknown.
 """
 
+from collections.abc import Mapping, Sequence
 import functools
 import importlib.resources
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,14 +23,17 @@ from bicross_jax import errors
 from bicross_jax.data.formats import depth
 from bicross_jax.data.formats import kitti as kitti_files
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Frame, Run
 
 DOMAINS = ("eigen", "eigen_benchmark", "partial", "partial_paper", "listed")
 PARTIAL = {  # the drives of the repository Theia-4869/BiCross
-    "train": ("2011_09_26_drive_0035", "2011_09_26_drive_0046", "2011_09_26_drive_0064",
-              "2011_09_30_drive_0020"),
-    "test": ("2011_09_26_drive_0039",),
+  "train": (
+    "2011_09_26_drive_0035",
+    "2011_09_26_drive_0046",
+    "2011_09_26_drive_0064",
+    "2011_09_30_drive_0020",
+  ),
+  "test": ("2011_09_26_drive_0039",),
 }
 PAPER = ("2011_09_26_drive_0019", "2011_09_26_drive_0023")  # which the paper trains on as well
 _DATE = re.compile(r"\d{4}_\d\d_\d\d")
@@ -54,7 +57,7 @@ def eigen_frames(part: str) -> tuple[str, ...]:
 
 
 def find(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """Runs are drives.
 
@@ -94,8 +97,12 @@ class _Rearranged:
 
   def frame(self, drive: str, image: str) -> Frame:
     name = os.path.splitext(image)[0]
-    return Frame(_key(drive, name), f"{drive}/rgb/{image}", f"{drive}/spike/npy/{name}.npy",
-                 f"{drive}/depth/{name}.png")
+    return Frame(
+      _key(drive, name),
+      f"{drive}/rgb/{image}",
+      f"{drive}/spike/npy/{name}.npy",
+      f"{drive}/depth/{name}.png",
+    )
 
 
 class _Published:
@@ -115,9 +122,12 @@ class _Published:
     name, rgb = os.path.splitext(image)[0], f"{drive}/image_02/data/{image}"
     truth = f"{drive}/velodyne_points/data/{name}.bin"
     if self._official:
-      truth = frames.first_there([
+      truth = frames.first_there(
+        [
           f"{self.root}/{part}/{os.path.basename(drive)}/proj_depth/groundtruth/image_02/{name}.png"
-          for part in self._official])
+          for part in self._official
+        ]
+      )
     return Frame(_key(drive, name), rgb, frames.stream_path(self.root, rgb), truth)
 
 
@@ -157,8 +167,11 @@ def _runs(tree, keys: Sequence[str]) -> list[Run]:
     drive = tree.drive(name)
     folder = tree.images(drive)
     there = {os.path.splitext(image)[0]: image for image in frames.pictures(folder)}
-    runs.append(Run(folder, tuple(
-        tree.frame(drive, there.get(number, f"{number}.png")) for number in numbers)))
+    runs.append(
+      Run(
+        folder, tuple(tree.frame(drive, there.get(number, f"{number}.png")) for number in numbers)
+      )
+    )
   return runs
 
 
@@ -183,12 +196,17 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 
 SET = frames.DataSet(
-    title="KITTI",
-    published=("https://www.cvlibs.net/datasets/kitti/raw_data.php (depth: "
-               "https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction)"),
-    trees=("input/<date>/<drive>/{rgb,depth,spike/npy}", "input/<drive>/{rgb,depth,spike/npy}",
-           "<date>/<drive>/image_02/data"),
-    domains=DOMAINS,
-    find=find,
-    read_depth=read_depth,
+  title="KITTI",
+  published=(
+    "https://www.cvlibs.net/datasets/kitti/raw_data.php (depth: "
+    "https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction)"
+  ),
+  trees=(
+    "input/<date>/<drive>/{rgb,depth,spike/npy}",
+    "input/<drive>/{rgb,depth,spike/npy}",
+    "<date>/<drive>/image_02/data",
+  ),
+  domains=DOMAINS,
+  find=find,
+  read_depth=read_depth,
 )

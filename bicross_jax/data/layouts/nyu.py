@@ -10,22 +10,20 @@ In BiCross's layout a stream is named like its image with `s` for `r`. Depth fil
 millimetres. The lists of BiCross were not published; those of other public code have this form.
 """
 
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data.formats import depth
-from bicross_jax.data.formats import files
+from bicross_jax.data.formats import depth, files
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Frame, Run
 
 
 def find(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """Runs are the folders that the images of a list lie in, in the order of their first images.
 
@@ -51,7 +49,8 @@ def _runs(root: pathlib.Path, listed: pathlib.Path) -> list[Run]:
       image = f"{base}/{rgb}"
       stream = _stream(image) if rearranged else frames.stream_path(root, image)
       found.setdefault(os.path.dirname(image), []).append(
-          Frame(os.path.splitext(rgb)[0], image, stream, f"{base}/{truth}"))
+        Frame(os.path.splitext(rgb)[0], image, stream, f"{base}/{truth}")
+      )
   if not found:
     raise errors.BadFileError(listed, "lists no frame", "lines of image and depth")
   return [Run(folder, tuple(run)) for folder, run in found.items()]
@@ -71,11 +70,13 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 
 SET = frames.DataSet(
-    title="NYU v2",
-    published="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
-    trees=("input/<scene>/<sequence>/{rgb,depth,spike} with train.txt and test.txt beside input",
-           "the folders that train.txt and test.txt name"),
-    domains=("lists",),
-    find=find,
-    read_depth=read_depth,
+  title="NYU v2",
+  published="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+  trees=(
+    "input/<scene>/<sequence>/{rgb,depth,spike} with train.txt and test.txt beside input",
+    "the folders that train.txt and test.txt name",
+  ),
+  domains=("lists",),
+  find=find,
+  read_depth=read_depth,
 )

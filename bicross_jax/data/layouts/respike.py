@@ -10,31 +10,32 @@ image scaled alike. No stage of BiCross trains on it.) Depth is PFM in metres; w
 not positive is unknown.
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
+import pathlib
 
 import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.data.formats import pfm
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Frame, Run
 
 PLACES = ("indoor", "outdoor")
 FOLDERS = {"train": "train", "test": "val"}
 
 
 def find(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """Runs are the sequences of a place, by the names of their streams."""
   del parts  # the folders say it all
   place = root / domain
   if not (place / "spike").is_dir():
     return None
-  return {part: [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
-          for part, folder in FOLDERS.items()}
+  return {
+    part: [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
+    for part, folder in FOLDERS.items()
+  }
 
 
 def _sequences(folder: pathlib.Path) -> list[str]:
@@ -43,13 +44,22 @@ def _sequences(folder: pathlib.Path) -> list[str]:
 
 def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
   streams, pictures, maps = (
-      f"{place}/{kind}/{folder}/{sequence}" for kind in ("spike", "reconstruction", "depth_trans"))
+    f"{place}/{kind}/{folder}/{sequence}" for kind in ("spike", "reconstruction", "depth_trans")
+  )
   maps = frames.first_there([f"{maps}/left", maps])
   names = sorted(p.stem for p in pathlib.Path(streams, "left").glob("*.npy"))
-  return Run(f"{streams}/left", tuple(
-      Frame(f"{place.name}/{sequence}/{name}", f"{pictures}/left/{name}.png",
-            f"{streams}/left/{name}.npy", f"{maps}/{name}.pfm")
-      for name in names))
+  return Run(
+    f"{streams}/left",
+    tuple(
+      Frame(
+        f"{place.name}/{sequence}/{name}",
+        f"{pictures}/left/{name}.png",
+        f"{streams}/left/{name}.npy",
+        f"{maps}/{name}.pfm",
+      )
+      for name in names
+    ),
+  )
 
 
 def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
@@ -62,11 +72,11 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 
 SET = frames.DataSet(
-    title="Respike",
-    published="https://github.com/Theia-4869/BiCross",
-    trees=("<place>/{spike,reconstruction,depth_trans}/{train,val}/<sequence>/left",),
-    domains=PLACES,
-    find=find,
-    read_depth=read_depth,
-    recorded=True,
+  title="Respike",
+  published="https://github.com/Theia-4869/BiCross",
+  trees=("<place>/{spike,reconstruction,depth_trans}/{train,val}/<sequence>/left",),
+  domains=PLACES,
+  find=find,
+  read_depth=read_depth,
+  recorded=True,
 )

@@ -7,25 +7,34 @@
 Depth files are 16-bit PNG in centimetres; 65535 is the sky, which counts as unknown.
 """
 
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.data.formats import depth
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Frame, Run
 
-VARIATIONS = ("clone", "15-deg-left", "15-deg-right", "30-deg-left", "30-deg-right", "fog",
-              "morning", "overcast", "rain", "sunset")
+VARIATIONS = (
+  "clone",
+  "15-deg-left",
+  "15-deg-right",
+  "30-deg-left",
+  "30-deg-right",
+  "fog",
+  "morning",
+  "overcast",
+  "rain",
+  "sunset",
+)
 SCENES = {"train": ("01", "02", "06", "20"), "test": ("18",)}  # BiCross
 
 
 def find(
-    root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
+  root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Run]] | None:
   """Runs are scenes in one variation, the domain.
 
@@ -52,8 +61,12 @@ def _rearranged(root, scene, variation):
   def frame(image):
     name = os.path.splitext(image)[0]
     truths = [f"{folder}/depth/{stem}.png" for stem in (name, name.replace("rgb_", "depth_", 1))]
-    return Frame(f"Scene{scene}/{variation}/{name}", f"{folder}/rgb/{image}",
-                 f"{folder}/spike/npy/{name}.npy", frames.first_there(truths))
+    return Frame(
+      f"Scene{scene}/{variation}/{name}",
+      f"{folder}/rgb/{image}",
+      f"{folder}/spike/npy/{name}.npy",
+      frames.first_there(truths),
+    )
 
   return _run(f"{folder}/rgb", frame)
 
@@ -64,9 +77,12 @@ def _first_version(root, scene, variation):
 
   def frame(image):
     name = os.path.splitext(image)[0]
-    return Frame(f"Scene{scene}/{variation}/{name}", f"{folder}/{image}",
-                 frames.stream_path(root, f"{folder}/{image}"),
-                 f"{root}/vkitti_1.3.1_depthgt/{place}/{name}.png")
+    return Frame(
+      f"Scene{scene}/{variation}/{name}",
+      f"{folder}/{image}",
+      frames.stream_path(root, f"{folder}/{image}"),
+      f"{root}/vkitti_1.3.1_depthgt/{place}/{name}.png",
+    )
 
   return _run(folder, frame)
 
@@ -77,9 +93,12 @@ def _second_version(root, scene, variation):
 
   def frame(image):
     number = os.path.splitext(image)[0].removeprefix("rgb_")
-    return Frame(f"Scene{scene}/{variation}/{number}", f"{folder}/{image}",
-                 frames.stream_path(root, f"{folder}/{image}"),
-                 f"{place}/depth/Camera_0/depth_{number}.png")
+    return Frame(
+      f"Scene{scene}/{variation}/{number}",
+      f"{folder}/{image}",
+      frames.stream_path(root, f"{folder}/{image}"),
+      f"{place}/depth/Camera_0/depth_{number}.png",
+    )
 
   return _run(folder, frame)
 
@@ -95,13 +114,17 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 
 SET = frames.DataSet(
-    title="Virtual KITTI",
-    published=("https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-1/ and "
-               "https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-2/"),
-    trees=("input/SceneXX/{rgb,depth,spike/npy}",
-           "vkitti_1.3.1_{rgb,depthgt}/<world>/<variation>",
-           "SceneXX/<variation>/frames/{rgb,depth}/Camera_0"),
-    domains=VARIATIONS,
-    find=find,
-    read_depth=read_depth,
+  title="Virtual KITTI",
+  published=(
+    "https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-1/ and "
+    "https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-2/"
+  ),
+  trees=(
+    "input/SceneXX/{rgb,depth,spike/npy}",
+    "vkitti_1.3.1_{rgb,depthgt}/<world>/<variation>",
+    "SceneXX/<variation>/frames/{rgb,depth}/Camera_0",
+  ),
+  domains=VARIATIONS,
+  find=find,
+  read_depth=read_depth,
 )
