@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(path, which: str = "best"):
-  """A trained network from a run's folder or one checkpoint's folder; see `trained.Trained`."""
-  from bicross_jax import trained
+  """A trained network from a run's folder or one checkpoint's folder; see `inference.Trained`."""
+  from bicross_jax import inference
 
-  return trained.load(path, which)
+  return inference.load(path, which)

@@ -34,7 +34,7 @@ Theia-4869/BiCross).
 
 import ml_collections
 
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 STAGES = ("crossmodality", "pretrain", "crossdomain", "neuromorphic", "all")
 _VIEWS = {  # of a real set: height and width of what is cut out of its frames (bottom, centred)
@@ -178,7 +178,7 @@ def _ablation_table() -> grammar.Table:
 def _pretrain(scenario: str) -> ml_collections.ConfigDict:
   config = _real(scenario) if scenario in _REAL else _synthetic()
   config.stage = "pretrain"
-  config.recipe = "bicross_jax.recipes.pretrain:create"
+  config.recipe = "bicross_jax.recipes.bicross.pretrain:create"
   config.init_from = ml_collections.config_dict.placeholder(str)  # weights; None: random ones
   config.input.modality = "rgb"
   config.photometric = 0.0 if scenario in _REAL else 1.0  # strength of what is done to RGB frames
@@ -188,7 +188,7 @@ def _pretrain(scenario: str) -> ml_collections.ConfigDict:
 def _neuromorphic(scenario: str) -> ml_collections.ConfigDict:
   config = _pretrain(scenario)
   config.stage = "neuromorphic"
-  config.recipe = "bicross_jax.recipes.neuromorphic:create"
+  config.recipe = "bicross_jax.recipes.bicross.neuromorphic:create"
   del config.init_from, config.photometric
   config.input.modality = "spike"
   config.front_end = ml_collections.ConfigDict(
@@ -207,7 +207,7 @@ def _crossmodality(scenario: str) -> ml_collections.ConfigDict:
   config = _pretrain(scenario)
   del config.photometric
   config.stage = "crossmodality"
-  config.recipe = "bicross_jax.recipes.crossmodality:create"
+  config.recipe = "bicross_jax.recipes.bicross.crossmodality:create"
   config.input.modality = "spike"
   config.distill = ml_collections.ConfigDict(
     dict(
@@ -233,7 +233,7 @@ def _crossdomain(scenario: str) -> ml_collections.ConfigDict:
   config = _pretrain(scenario)
   del config.photometric
   config.stage = "crossdomain"
-  config.recipe = "bicross_jax.recipes.crossdomain:create"
+  config.recipe = "bicross_jax.recipes.bicross.crossdomain:create"
   config.input.modality = "spike"
   config.target = config.data.copy_and_resolve_references()
   del config.target.flip  # `data.flip` speaks for both

@@ -9,7 +9,7 @@ Needs no data and no TensorFlow. Ratios are to the first config of the same run.
 import sys
 
 from bicross_jax import cli
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
 
   import jax
 
-  from bicross_jax import benchmark
+  from bicross_jax.commands import benchmark
   from bicross_jax.evaluation import report
 
   jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured

@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 from bicross_jax import cli, errors
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -75,10 +75,10 @@ def _write_out(source, output, which):
 
   import json
 
-  from bicross_jax import convert, trained
+  from bicross_jax import convert, inference
   from bicross_jax.convert import files
 
-  model = trained.load(source, which)
+  model = inference.load(source, which)
   state = convert.to_torch(model.config.model.name, model.variables)
   network = json.dumps(dict(model.config.model), sort_keys=True)
   files.write_safetensors(output, state, {"model": network})

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from bicross_jax import cli, errors
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -30,10 +30,11 @@ def main(argv: list[str]) -> int:
   if not pathlib.Path(args.checkpoint).is_dir():
     raise errors.UserError(f"no folder {args.checkpoint}")
 
-  from bicross_jax import stages, trained
+  from bicross_jax import inference
+  from bicross_jax.commands import stages
   from bicross_jax.evaluation import report as reports
 
-  model = trained.load(args.checkpoint, args.which)
+  model = inference.load(args.checkpoint, args.which)
   config = stages.evaluation_config(model.config, other, overrides)
   report = stages.evaluate(model, config, args.part)
   baselines = stages.baselines(model, config, args.part)

@@ -75,10 +75,11 @@ def main(argv: Sequence[str]) -> int:
 
   import tqdm
 
-  from bicross_jax import prediction, trained
+  from bicross_jax import inference
+  from bicross_jax.commands import predict
   from bicross_jax.viz import colour, film, video
 
-  model = trained.load(args.checkpoint)
+  model = inference.load(args.checkpoint)
   scale = colour.Scale(*args.depth_range) if args.depth_range else None
   total, videos = 0, 0
 
@@ -87,9 +88,9 @@ def main(argv: Sequence[str]) -> int:
     low, high = float("inf"), 0.0
     with tqdm.tqdm(results, total=count, desc=name, unit="map", disable=count == 1) as bar:
       for key, result in bar:
-        prediction.write(args.output, key, result)
+        predict.write(args.output, key, result)
         if args.stride is None:
-          prediction.write_picture(args.output, key, result, scale)
+          predict.write_picture(args.output, key, result, scale)
         depth = result["prediction"]
         low, high = min(low, depth.min()), max(high, depth.max())
         yield {"key": key, **result}
@@ -113,25 +114,25 @@ def main(argv: Sequence[str]) -> int:
 
 def _sequences(args, model):
   """(name, number of maps, iterator of (name, result)) of every sequence in the inputs."""
-  from bicross_jax import prediction
+  from bicross_jax.commands import predict
   from bicross_jax.data.formats import spikes
 
   modality = model.config.input.modality
   if args.stride is not None and modality != "spike":
     raise errors.UserError(f"--stride is for spike streams; this network takes {modality} input")
   size = {"height": args.height, "width": args.width}
-  for source in prediction.find_inputs(args.inputs, modality):
+  for source in predict.find_inputs(args.inputs, modality):
     if args.stride is None:
       yield (
         source.name,
         len(source.paths),
-        prediction.predict_frames(model, source.paths, start=args.start, **size),
+        predict.predict_frames(model, source.paths, start=args.start, **size),
       )
       continue
     for path in source.paths:
       stream = spikes.open_stream(path, **size)
-      starts = prediction.window_starts(stream, model.config.data.steps, args.start, args.stride)
-      yield path.stem, len(starts), prediction.predict_windows(model, stream, starts)
+      starts = predict.window_starts(stream, model.config.data.steps, args.start, args.stride)
+      yield path.stem, len(starts), predict.predict_windows(model, stream, starts)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
 
   import tqdm
 
-  from bicross_jax.data import kitti_layout, missing_spikes, spike_simulation
+  from bicross_jax.data.simulate import kitti_raw, missing, spike_files
   from bicross_jax.sim import spike_camera, streams
 
   sensor = spike_camera.Sensor(
@@ -164,25 +164,25 @@ def main(argv: Sequence[str]) -> int:
     dark_current=args.dark_current,
     fixed_pattern=args.fixed_pattern,
   )
-  fps = args.fps or missing_spikes.FPS.get(args.data_set, kitti_layout.FPS)
+  fps = args.fps or missing.FPS.get(args.data_set, kitti_raw.FPS)
   timing = streams.Timing(fps, args.rate, args.interpolation)
-  plan = spike_simulation.Plan(timing, args.steps, sensor, args.seed, args.size, args.overwrite)
+  plan = spike_files.Plan(timing, args.steps, sensor, args.seed, args.size, args.overwrite)
   if frames is None or args.windows:
     place = args.output or args.data_dir
     if args.data_set:
       jobs = _jobs(args, timing)
-      work, total = missing_spikes.write_all(jobs, plan, args.workers), len(jobs)
+      work, total = missing.write_all(jobs, plan, args.workers), len(jobs)
     elif args.kitti_raw:
-      found = kitti_layout.find_frames(args.kitti_raw)
-      work, total = kitti_layout.write_all(found, place, plan, args.workers), len(found)
+      found = kitti_raw.find_frames(args.kitti_raw)
+      work, total = kitti_raw.write_all(found, place, plan, args.workers), len(found)
     else:
-      work, total = spike_simulation.write_windows(frames, place, plan), len(frames.names)
+      work, total = spike_files.write_windows(frames, place, plan), len(frames.names)
     made = sum(tqdm.tqdm(work, total=total, unit="frame"))
     print(f"{made} of {total} frames made, {total - made} were there; in {place}")
     return 0
   total, done = streams.total_steps(len(frames.names), timing), 0
   with tqdm.tqdm(total=total, unit="step") as bar:
-    for steps in spike_simulation.write_stream(frames, args.output, plan):
+    for steps in spike_files.write_stream(frames, args.output, plan):
       bar.update(steps)
       done += steps
   height, width = args.size or frames.shape
@@ -192,13 +192,14 @@ def main(argv: Sequence[str]) -> int:
 
 def _jobs(args, timing):
   """What is to be made for --data_set."""
-  from bicross_jax.data import layouts, missing_spikes
+  from bicross_jax.data import layouts
+  from bicross_jax.data.simulate import missing
   from bicross_jax.sim import streams
 
   domains = ["listed"] if args.listed else args.domain
   if domains is None and args.data_set in layouts.SETS:
     domains = layouts.SETS[args.data_set].domains[:1]
-  return missing_spikes.find(
+  return missing.find(
     args.data_set,
     args.data_dir,
     domains or [""],

@@ -10,7 +10,7 @@ trained once.
 import sys
 
 from bicross_jax import cli, errors
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -24,15 +24,15 @@ def main(argv: list[str]) -> int:
   )
   args, rest = parser.parse_known_args(argv)
   overrides = grammar.overrides_of(rest, "--config.")
-  table = grammar.load_table(args.table, overrides)
+  rows = grammar.load_table(args.table, overrides)
   try:
     seeds = [int(s) for s in args.seeds.split(",")]
   except ValueError:
     raise errors.UserError(f"--seeds {args.seeds!r} is no list of whole numbers") from None
 
-  from bicross_jax import tables
+  from bicross_jax.commands import table
 
-  tables.run(table, seeds, part=args.part, root=args.root, output=args.output)
+  table.run(rows, seeds, part=args.part, root=args.root, output=args.output)
   return 0
 
 

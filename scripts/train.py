@@ -10,7 +10,7 @@ A run that was interrupted goes on where it stopped when the same command is giv
 import sys
 
 from bicross_jax import cli
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -26,13 +26,13 @@ def main(argv: list[str]) -> int:
   args, rest = parser.parse_known_args(argv)
   config = grammar.from_flags(args.config, rest)
 
-  from bicross_jax import stages  # heavy, so only once the arguments are known to be right
+  from bicross_jax.commands import stages
 
   stages.run(config, workdir=args.workdir)
   if config.get("report"):
-    from bicross_jax import tables
+    from bicross_jax.commands import table
 
-    tables.chain(config, args.workdir)
+    table.chain(config, args.workdir)
   return 0
 
 

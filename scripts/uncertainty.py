@@ -29,11 +29,11 @@ def main(argv: list[str]) -> int:
   if folder.exists() and not folder.is_dir():
     raise errors.UserError(f"--output {folder} is a file, not a folder")
 
-  from bicross_jax import doubts
+  from bicross_jax.commands import uncertainty
 
-  found = doubts.run(args.checkpoint, args.which, args.part, most=args.pixels)
-  print(doubts.text(found))
-  paths = doubts.save(folder, found, checkpoint=args.checkpoint)
+  found = uncertainty.run(args.checkpoint, args.which, args.part, most=args.pixels)
+  print(uncertainty.text(found))
+  paths = uncertainty.save(folder, found, checkpoint=args.checkpoint)
   print("written:", ", ".join(map(str, paths)))
   return 0
 

@@ -23,7 +23,7 @@ import pathlib
 import sys
 
 from bicross_jax import cli, errors
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 
 
 def main(argv: list[str]) -> int:
@@ -45,13 +45,13 @@ def main(argv: list[str]) -> int:
       raise errors.UserError(f"unknown argument --{item}; fields are set as --data.key=value")
   _check(args)
 
-  from bicross_jax import showing, stages
+  from bicross_jax.commands import stages, visualize
   from bicross_jax.viz import comparison, panels, video
 
-  runs = showing.parse_runs(args.strip) if args.strip else {"prediction": args.checkpoint}
-  models = showing.load(runs)
+  runs = visualize.parse_runs(args.strip) if args.strip else {"prediction": args.checkpoint}
+  models = visualize.load(runs)
   last = list(models.values())[-1]
-  show = showing.Show(models, stages.evaluation_config(last.config, None, overrides))
+  show = visualize.Show(models, stages.evaluation_config(last.config, None, overrides))
   if args.output:
     examples = show.examples(args.part, args.examples)
     drawing = comparison.figure(examples) if args.strip else panels.figure(examples)
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     def sequence():
       return show.sequence(args.part, first=args.first, count=args.frames, fps=args.fps)
 
-    scales = showing.sequence_scales(sequence())
+    scales = visualize.sequence_scales(sequence())
     count = video.write(args.video, comparison.frames(sequence(), scales), args.fps)
     print(f"written: {args.video}, {count} frames")
   return 0

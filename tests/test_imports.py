@@ -16,9 +16,9 @@ class Block:
       raise ImportError(f"{name} must not be imported here")
 sys.meta_path.insert(0, Block())
 import bicross_jax.models, bicross_jax.recipes, bicross_jax.train
-import bicross_jax.benchmark, bicross_jax.prediction, bicross_jax.trained, bicross_jax.convert
-import bicross_jax.recipes.crossmodality, bicross_jax.train.loop, bicross_jax.train.writers
-import bicross_jax.sim.world, bicross_jax.evaluation.run, bicross_jax.evaluation.baselines
+import bicross_jax.commands.benchmark, bicross_jax.commands.predict, bicross_jax.inference, bicross_jax.convert
+import bicross_jax.recipes.bicross.crossmodality, bicross_jax.train.loop, bicross_jax.train.writers
+import bicross_jax.sim.world, bicross_jax.evaluation.run, bicross_jax.tasks.depth.baselines
 import bicross_jax.viz.panels, bicross_jax.data.formats.spikes
 """
 

@@ -8,7 +8,8 @@ import pathlib
 import numpy as np
 
 from bicross_jax.data.formats import files
-from bicross_jax.evaluation import metrics, run
+from bicross_jax.evaluation import run
+from bicross_jax.tasks.depth import metrics
 
 TITLES = {
   "abs_rel": "AbsRel",

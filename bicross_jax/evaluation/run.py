@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.evaluation import metrics
-from bicross_jax.evaluation import protocol as protocols
+from bicross_jax.tasks.depth import metrics
+from bicross_jax.tasks.depth import protocol as protocols
 
 Batch = Mapping[str, np.ndarray]
 Truth = Mapping[str, Any]  # {"key": str, "depth": float32[H, W], "crop": top, left, height, width}

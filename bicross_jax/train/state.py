@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 from flax import struct
 import jax
 
+from bicross_jax import fields
+
 AXIS = "batch"  # the name of the device axis that every train_step runs under
 
 Batch = Mapping[str, Any]  # field -> array [B, ...], or stream -> such a dict
 Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}
+Predictions = Mapping[str, jax.Array]  # name -> array [B, ...]
+Carry = Any  # a pytree; () for networks without memory
 
 # name -> (sum, count). The rule: both are this device's share (sums over its rows), or both are
 # of values that are equal on all devices already, as a loss pooled over the axis: (value, 1).
@@ -44,45 +48,44 @@ class TrainState:
   local: Any = struct.field(default_factory=dict)
 
 
-class Initial(NamedTuple):
-  """Variables that the loop has loaded for a recipe to start from.
-
-  Attributes:
-    init_from: variables of the checkpoint the run starts from, or None.
-    teacher: variables of a frozen teacher, or None.
-  """
-
-  init_from: Variables | None = None
-  teacher: Variables | None = None
-
-
 class Recipe(NamedTuple):
-  """What one stage of one system trains: pure functions over pytrees (DESIGN section 4).
+  """What one stage of one system trains: pure functions over pytrees (docs/architecture.md).
 
   Attributes:
-    init: (key, Initial or None) -> TrainState. Runs once, not traced; also when a run is
+    init: (key, parents) -> TrainState. `parents` is {role: variables} of what `config.parents`
+      names; a role without a stage and a checkpoint is left out. Runs once, not traced; also when a run is
       resumed, for the shapes.
     train_step: (state, batch, key) -> (state, metrics). Runs under the mapped axis `AXIS`;
       the key already differs by step and by device. Gradients are averaged inside; `step` goes
       up by one.
-    predict: (variables, batch) -> {"depth": float32[B, h, w], ...} for any batch that has the
-      recipe's input fields. Runs without a mapped axis.
+    predict: (variables, batch, carry) -> (predictions, carry) for any batch that has `inputs`.
+      Runs without a mapped axis. Predictions are {name: array [B, ...]}. Carry is what the network
+      remembers of the windows before: () before the first batch, and always for networks without
+      memory; rows whose `reset` is True begin anew.
     variables: state -> what a checkpoint publishes, {"params", "batch_stats"}.
-    on_validation: (state, {name: value}) -> state. After every validation but that at step 0.
-    metric: the validation metric that "best" refers to and "min" or "max"; or "last": the metric
-      is only shown, and the last validated checkpoint counts as the best.
+    inputs: the fields that `predict` reads.
     batch_spec: () -> {field: jax.ShapeDtypeStruct of one example}, or a dict of such dicts by
       stream ("source", "target").
-    module: the linen module that the published variables belong to.
-    publishes: whose they are, "student" or "teacher" (kept in a checkpoint's meta as `which`).
+    networks: {name: linen module} that the published variables belong to. One network: its
+      variables are the tree itself. Several: {"params": {name: ...}, "batch_stats": {name: ...}}.
+    metric: the validation metric that "best" refers to and "min" or "max"; or "last": the metric
+      is only shown, and the last validated checkpoint counts as the best.
+    on_validation: (state, {name: value}) -> state. After every validation but that at step 0.
+    score: (variables, batch) -> metrics, as (sum, count) pairs over the rows whose `mask` is True:
+      validation without labels, in place of the task's metrics; None: the task judges.
+    publishes: whose the variables are, "student" or "teacher" (kept in a checkpoint's meta as `which`).
+    fields: fields of the recipe's own, besides `fields.FIELDS`.
   """
 
-  init: Callable[[jax.Array, Initial | None], TrainState]
+  init: Callable[[jax.Array, Mapping[str, Variables]], TrainState]
   train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
-  predict: Callable[[Variables, Batch], Mapping[str, jax.Array]]
+  predict: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]]
   variables: Callable[[TrainState], Variables]
-  on_validation: Callable[[TrainState, Mapping[str, float]], TrainState]
-  metric: tuple[str, str]
+  inputs: tuple[str, ...]
   batch_spec: Callable[[], Mapping[str, Any]]
-  module: Any = None
+  networks: Mapping[str, Any]
+  metric: tuple[str, str]
+  on_validation: Callable[[TrainState, Mapping[str, float]], TrainState] = lambda state, _: state
+  score: Callable[[Variables, Batch], Metrics] | None = None
   publishes: str = "student"
+  fields: Mapping[str, fields.Field] = {}

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bicross_jax.data.formats import files
-from bicross_jax.evaluation import uncertainty
+from bicross_jax.tasks.depth import uncertainty
 
 # Told apart by colour (Okabe and Ito's, for every kind of sight) and by mark.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))

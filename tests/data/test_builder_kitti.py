@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import kitti_layout, pipeline, spike_simulation
+from bicross_jax.data import pipeline
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.data.layouts import kitti
+from bicross_jax.data.simulate import kitti_raw, spike_files
 from bicross_jax.sim import streams
 
 DRIVES = {"2011_09_26_drive_0001_sync": (37, 125), "2011_10_03_drive_0002_sync": (38, 124)}
@@ -224,11 +225,11 @@ def test_real_frames(samples, tmp_path, monkeypatch):
 def test_the_layout_that_simulate_spikes_writes(samples, tmp_path, monkeypatch):
   """Real frames, spikes from their neighbours, depth from the laser."""
   monkeypatch.setenv("BICROSS_DATA", str(tmp_path / "built"))
-  plan = spike_simulation.Plan(streams.Timing(kitti_layout.FPS), 16)
-  frames = {f"{f.drive}/{f.rgb.stem}": f for f in kitti_layout.find_frames(samples / "kitti_raw")}
+  plan = spike_files.Plan(streams.Timing(kitti_raw.FPS), 16)
+  frames = {f"{f.drive}/{f.rgb.stem}": f for f in kitti_raw.find_frames(samples / "kitti_raw")}
   first, second = (f"2011_09_26_drive_0009_sync/{name:010d}" for name in (0, 16))
   for name in (first, second):
-    kitti_layout.write_frame(frames[name], tmp_path / "tree", plan)
+    kitti_raw.write_frame(frames[name], tmp_path / "tree", plan)
   parts = {"train": (first, second), "validation": (first,), "test": (first, second)}
   data = _open(tmp_path / "tree", height=352, width=1216, parts=parts)
   ((batch, truths),) = _batches(data, 352, 1216, 16).evaluation("test")

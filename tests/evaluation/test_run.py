@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.evaluation import protocol as protocols
 from bicross_jax.evaluation import run
+from bicross_jax.tasks.depth import protocol as protocols
 
 WHOLE = protocols.Protocol(crop="none")
 

@@ -6,7 +6,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 import bicross_jax
-from bicross_jax import cli, convert, stages
+from bicross_jax import cli, convert
+from bicross_jax.commands import stages
 from bicross_jax.models import transfer
 from tests.convert.conftest import published, tiny  # noqa: F401 (fixtures)
 from tests.scripts.conftest import SMALL, script

@@ -164,9 +164,9 @@ def test_kitti_layout_from_raw_drives(samples, tmp_path, capsys):
 
 
 def test_all_sample_frames_are_found_with_their_neighbours(samples):
-  from bicross_jax.data import kitti_layout
+  from bicross_jax.data.simulate import kitti_raw
 
-  frames = kitti_layout.find_frames(samples / "kitti_raw")
+  frames = kitti_raw.find_frames(samples / "kitti_raw")
   found = [(f.drive[-9:-5], f.index, f.scan is not None, sorted(f.near)) for f in frames]
   assert found == [
     ("0002", 2, False, [2, 3, 4]),

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from bicross_jax import benchmark
+from bicross_jax.commands import benchmark
 from tests.scripts.conftest import SMALL, script
 
 _TABLE = """

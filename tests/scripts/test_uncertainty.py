@@ -10,9 +10,9 @@ import pytest
 
 import bicross_jax
 from bicross_jax import cli, recipes
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 from bicross_jax.data import pipeline
-from bicross_jax.recipes import depth as depth_recipe
+from bicross_jax.recipes.bicross import common as depth_recipe
 from bicross_jax.train import checkpoints, runs
 from bicross_jax.train.state import Initial
 from tests.scripts.conftest import SMALL, script

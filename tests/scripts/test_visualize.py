@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 import pytest
 
-from bicross_jax import cli, showing, stages, trained
+from bicross_jax import cli, inference
+from bicross_jax.commands import stages, visualize
 from bicross_jax.evaluation import run as evaluation
 from tests.scripts.conftest import script
 
@@ -21,7 +22,7 @@ def _here(place, monkeypatch):
 def _load_once():
   """Networks are restored, and compiled, once for all tests here."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(trained, "load", functools.cache(trained.load))
+    patch.setattr(inference, "load", functools.cache(inference.load))
     yield
 
 
@@ -29,8 +30,8 @@ def _load_once():
 def show(crossmodality, place):
   """The two trained networks side by side: one sees RGB, the other spikes."""
   runs = {"rgb": crossmodality.parent / "pretrain-synthetic-s0", "spikes": crossmodality}
-  models = showing.load({name: str(path) for name, path in runs.items()})
-  return showing.Show(models, stages.evaluation_config(models["spikes"].config))
+  models = visualize.load({name: str(path) for name, path in runs.items()})
+  return visualize.Show(models, stages.evaluation_config(models["spikes"].config))
 
 
 def _main(*argv):
@@ -110,9 +111,9 @@ def test_the_panel_and_a_video_of_a_drive(crossmodality, tmp_path):
 
 
 def test_the_feature_map_and_the_uncertainty_are_the_networks_own(crossmodality):
-  model = trained.load(str(crossmodality))
+  model = inference.load(str(crossmodality))
   config = stages.evaluation_config(model.config, None, ["data.batch_size=1"])
-  (example,) = showing.Show({"prediction": model}, config).examples("test", 1)
+  (example,) = visualize.Show({"prediction": model}, config).examples("test", 1)
   bits = np.unpackbits(example["spike"], axis=-1, bitorder="little").astype(np.float32)
   output = jax.jit(model.module.apply)(model.variables, 2 * bits[None] - 1)
   np.testing.assert_allclose(example["feature"], output.features["path_1"][0], rtol=1e-3, atol=1e-4)
@@ -122,11 +123,11 @@ def test_the_feature_map_and_the_uncertainty_are_the_networks_own(crossmodality)
 
 def test_a_sequence_of_another_set_is_its_part_in_order(show, monkeypatch):
   monkeypatch.setattr(show.config.data, "name", "real")
-  data = showing.pipeline.open(show.models["spikes"].config.data)
-  monkeypatch.setattr(showing.pipeline, "open", lambda config: data)
+  data = visualize.pipeline.open(show.models["spikes"].config.data)
+  monkeypatch.setattr(visualize.pipeline, "open", lambda config: data)
   keys = [frame["key"] for frame in show.sequence("test", first=1, count=5)]
   assert keys == ["clear/test/000001", "clear/test/000002"]
-  with pytest.raises(showing.errors.UserError, match="no frame 3"):
+  with pytest.raises(visualize.errors.UserError, match="no frame 3"):
     show.sequence("test", first=3)
 
 
@@ -142,7 +143,7 @@ def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
     }
     for _ in range(20)
   ]
-  few, every = showing.sequence_scales(frames), showing.panels.shared_scales(frames)
+  few, every = visualize.sequence_scales(frames), visualize.panels.shared_scales(frames)
   assert few.depth.low == pytest.approx(every.depth.low, rel=0.1)
   assert few.depth.high == pytest.approx(every.depth.high, rel=0.05)
   assert few.uncertainty == pytest.approx(every.uncertainty, rel=0.05)

@@ -8,8 +8,8 @@ import ml_collections
 import pytest
 
 import bicross_jax
-from bicross_jax import config as grammar
-from bicross_jax import stages
+from bicross_jax.commands import stages
+from bicross_jax.config import grammar
 from bicross_jax.train import runs
 
 ConfigDict = ml_collections.ConfigDict

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from bicross_jax import config as grammar
+from bicross_jax.config import grammar
 from bicross_jax.ops import spikes
 from bicross_jax.train import state as train_state
 

@@ -13,8 +13,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from bicross_jax import config as grammar
-from bicross_jax import stages
+from bicross_jax.commands import stages
+from bicross_jax.config import grammar
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.train import devices, runs

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from bicross_jax import config as grammar
 from bicross_jax import recipes
+from bicross_jax.config import grammar
 from bicross_jax.data.formats import spikes
 from bicross_jax.ops import inputs
 from bicross_jax.train import checkpoints

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from bicross_jax.evaluation import uncertainty
+from bicross_jax.tasks.depth import uncertainty
 from bicross_jax.viz import curves
 
 

@@ -1,0 +1,1 @@
+"""One module a script: arguments, what it does, and `main(argv)`."""

@@ -1,0 +1,1 @@
+"""Configs: their grammar, the sections they share, tables of experiments."""

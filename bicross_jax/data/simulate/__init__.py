@@ -1,0 +1,1 @@
+"""Recordings that are made of others: spike streams and events of frames."""

@@ -1,0 +1,1 @@
+"""BiCross: pretraining, cross-modality distillation, cross-domain adaptation."""

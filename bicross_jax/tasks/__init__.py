@@ -1,0 +1,1 @@
+"""Tasks: what is predicted, and how it is judged, drawn and written."""

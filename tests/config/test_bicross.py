@@ -1,0 +1,220 @@
+"""The real scenarios of BiCross: their published settings; a source and a target side by side."""
+
+import jax
+import numpy as np
+import pytest
+
+from bicross_jax import errors, recipes
+from bicross_jax.commands import stages
+from bicross_jax.config import grammar
+from bicross_jax.data import layouts, pipeline
+from bicross_jax.evaluation import run as evaluation
+from bicross_jax.recipes.bicross import common
+from bicross_jax.train import devices
+from bicross_jax.train.state import Initial
+from tests.data import trees
+
+ROAD, INDOOR = (384, 6.016e-5, 0.00579), (224, 3.05e-4, 0.1378)  # input size, scale, shift
+SCENARIOS = {  # set, domain and view of source and target; constants; cap (bicross.md, 1 to 4)
+  "syn2real": (("vkitti", "clone", 352, 1216), ("kitti", "partial", 352, 1216), ROAD, 80),
+  "weather_foggy": (
+    ("drivingstereo_weather", "cloudy", 384, 864),
+    ("drivingstereo_weather", "foggy", 384, 864),
+    ROAD,
+    80,
+  ),
+  "weather_rainy": (
+    ("drivingstereo_weather", "cloudy", 384, 864),
+    ("drivingstereo_weather", "rainy", 384, 864),
+    ROAD,
+    80,
+  ),
+  "scene": (("kitti", "eigen", 352, 1216), ("drivingstereo", "selected", 384, 864), ROAD, 80),
+  "respike": (("nyu", "lists", 480, 640), ("respike", "indoor", 250, 400), INDOOR, 10),
+  "respike_outdoor": (("nyu", "lists", 480, 640), ("respike", "outdoor", 250, 400), INDOOR, 80),
+}
+STEPS = 64  # the shortest streams that are augmented
+STAGES = {
+  "pretrain": ("30 epochs", 16),
+  "crossmodality": ("10 epochs", 8),
+  "crossdomain": ("20 epochs", 8),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def _load(words, *overrides):
+  return grammar.load(f"configs/bicross.py:{words}", overrides)
+
+
+def _where(section):
+  return section.name, section.domain, section.height, section.width
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_real_scenario_has_the_published_settings(scenario, stage):
+  source, target, (size, scale, shift), cap = SCENARIOS[scenario]
+  config = _load(f"{stage},{scenario}")
+  while config is not None:  # a stage and those it starts from
+    steps, rows = STAGES[config.stage]
+    assert _where(config.data) == source
+    assert config.data.domain in layouts.SETS[config.data.name].domains
+    assert (config.input.height, config.input.width) == (size, size)
+    model = config.model
+    assert (model.scale, model.shift, model.backbone) == (scale, shift, "hybrid")
+    assert (config.eval.max_depth, config.eval.crop, config.loss.crop) == (cap, "garg", "garg")
+    assert (config.train.steps, config.data.batch_size, config.data.steps) == (steps, rows, 128)
+    optim = config.optim
+    assert (optim.backbone_lr, optim.head_lr, optim.extra_lr) == (1e-5, 1e-4, 1e-5)
+    assert (optim.plateau_factor, optim.plateau_patience) == (0.1, 10)
+    if config.stage == "crossdomain":
+      assert _where(config.target) == target
+      assert config.target.domain in layouts.SETS[config.target.name].domains
+      assert (config.adapt.alpha, config.adapt.reverse) == (0.999, 0.01)
+    config = config.get("parent")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_folder_serves_the_target_only_where_it_holds_the_same_set(scenario):
+  config = _load(f"crossdomain,{scenario}", "data.data_dir=/a")
+  assert config.parent.data.data_dir == config.parent.parent.data.data_dir == "/a"
+  if scenario.startswith("weather"):
+    assert config.target.data_dir == "/a"
+    return
+  assert config.target.data_dir is None
+  grammar.override(config, "target.data_dir=/b")
+  assert (config.data.data_dir, config.target.data_dir) == ("/a", "/b")
+
+
+def test_partial_kitti_can_be_exchanged_for_the_eigen_split():
+  config = _load("crossdomain,syn2real,target.domain=eigen")
+  assert _where(config.target) == ("kitti", "eigen", 352, 1216)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+  """KITTI and DrivingStereo, a few frames in their native sizes: (kitti, drivingstereo, truth)."""
+  folder = tmp_path_factory.mktemp("scene")
+  drive = "2011_09_26_drive_0035"
+  kitti = [
+    (
+      f"{drive[:10]}/{drive}/{i}",
+      f"input/{drive}/rgb/{i}.png",
+      f"input/{drive}/spike/npy/{i}.npy",
+      f"input/{drive}/depth/{i}.png",
+    )
+    for i in range(1)
+  ]
+  trees.write(folder / "kitti", trees.Case("kitti", "listed", {"all": kitti}), (375, 1242), STEPS)
+  stereo = [
+    row
+    for part in ("train", "test")
+    for row in trees.CASES["drivingstereo published"].frames[part]
+    if "2018-07-31-11-07-48" in row[0] or part == "test"
+  ]
+  truth = trees.write(
+    folder / "stereo", trees.Case("drivingstereo", "selected", {"all": stereo}), (400, 881), STEPS
+  )
+  return folder / "kitti", folder / "stereo", truth
+
+
+@pytest.fixture
+def config(scene, tmp_path_factory, monkeypatch):
+  """crossdomain,scene on those frames, with the smallest network."""
+  monkeypatch.setenv("BICROSS_DATA", str(tmp_path_factory.mktemp("built")))
+  kitti, stereo, _ = scene
+  parts = [
+    f"{name}.parts.{part}=2011_09_26_drive_0035"
+    for part in ("train", "validation", "test")
+    for name in ("data", "parent.data", "parent.parent.data")
+  ]
+  return _load(
+    "crossdomain,scene",
+    f"data.data_dir={kitti}",
+    f"target.data_dir={stereo}",
+    "data.domain=listed",
+    "target.allow_missing=true",
+    "data.batch_size=1",
+    f"data.steps={STEPS}",
+    "model.backbone=tiny",
+    "input.height=64",
+    "input.width=64",
+    *parts,
+  )
+
+
+def test_source_and_target_of_other_sizes_train_together(config):
+  data, target = pipeline.open(config.data), pipeline.open(config.target, "target")
+  assert data.sizes == {"train": 1, "validation": 1, "test": 1}
+  assert target.sizes == {"train": 1, "validation": 1, "test": 2}
+  config = grammar.resolve_durations(config, data.sizes["train"])
+  recipe = recipes.create(config)
+  streams, judged = stages._batches(config, data, target, recipe.batch_spec())
+  batch = next(streams.train())
+  shapes = {f"{name}/{field}": x.shape for name, one in batch.items() for field, x in one.items()}
+  assert shapes == {  # and no depth of the target
+    "source/spike": (1, 352, 1216, STEPS // 8),
+    "source/depth": (1, 352, 1216),
+    "target/spike": (1, 384, 864, STEPS // 8),
+  }
+  assert judged is streams.streams["source"]
+
+  def begin():
+    student = common.initialise(config, common.network(config), jax.random.key(0))
+    return recipe.init(jax.random.key(1), Initial(init_from=student, teacher=student))
+
+  state = jax.eval_shape(begin)
+  split = jax.tree.map(lambda x: np.broadcast_to(x, (jax.device_count(), *x.shape)), batch)
+  after, metrics = jax.eval_shape(
+    devices.pmap_step(recipe.train_step), state, split, jax.random.key(2)
+  )
+  assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+  assert {"scp_loss", "sca_loss", "depth_loss"} <= set(metrics)
+
+
+def test_the_target_is_judged_in_its_own_frame(config, scene):
+  """The truth is whole, the prediction lies in the view, pixels count in the crop of the frame."""
+  model_config = stages.evaluation_config(config)
+  assert _where(model_config.data) == ("drivingstereo", "selected", 384, 864)
+  spec = common.field_spec(model_config, ("spike",))
+  batches = pipeline.open(model_config.data).batches(spec, seed=0)
+  report = evaluation.evaluate(
+    lambda batch: {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)},
+    batches.evaluation("test"),
+    stages.protocol(model_config),
+  )
+  _, _, truth = scene
+  for row in report.rows:
+    metres = truth[row["key"]][2]
+    inside = np.zeros(metres.shape, bool)  # 400x881: the fractions of Garg et al.
+    inside[163:396, 31:849] = True
+    known = inside & (metres > 1e-3) & (metres < 80)
+    frame = np.full(metres.shape, 1e-3)  # beside the view nothing is predicted: the floor
+    frame[16:, 8:872] = 10
+    want = (np.abs(frame - metres)[known] / metres[known]).mean()
+    assert row["pixels"] == known.sum()
+    assert row["abs_rel"] == pytest.approx(want, rel=1e-5)
+  (batch, truths), *_ = batches.evaluation("test")
+  assert truths[0]["crop"].tolist() == [16, 8, 384, 864]
+  assert batch["spike"].shape == (1, 384, 864, STEPS // 8)
+
+
+def test_another_network_is_tested_on_the_target_of_a_crossdomain_config(config):
+  trained = _load("crossmodality,scene")
+  found = stages.evaluation_config(trained, config, ("data.limit=5",))
+  assert _where(found.data) == ("drivingstereo", "selected", 384, 864)
+  assert found.data.data_dir == config.target.data_dir and found.data.limit == 5
+
+
+def test_a_target_that_is_not_there_is_said_before_anything_is_trained(config, tmp_path):
+  config.target.data_dir = None
+  with pytest.raises(errors.UserError, match="config.target.data_dir"):
+    stages.run(config, root=tmp_path)
+  config.target.data_dir = config.data.data_dir  # a tree of KITTI
+  with pytest.raises(errors.UserError, match="no images to train in .*2018-07-31.*published"):
+    stages.run(config, root=tmp_path)
+  assert not any(tmp_path.iterdir())
