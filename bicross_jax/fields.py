@@ -22,6 +22,7 @@ class Field(NamedTuple):
       cutting nor mirroring changes it.
     dtypes: NumPy names of the types it may have.
     unknown: the value of a pixel nobody knows, which also fills rows that only pad a batch.
+    truth: whether it is a label: unknown in examples that are to have none.
     low, high: what random numbers for a test or a benchmark are drawn from (integers below `high`).
     meaning: in words, for messages and pages.
   """
@@ -29,6 +30,7 @@ class Field(NamedTuple):
   kind: str
   dtypes: tuple[str, ...]
   unknown: float = 0
+  truth: bool = False
   low: float = 0
   high: float = 256
   meaning: str = ""
@@ -41,8 +43,12 @@ FIELDS: Mapping[str, Field] = {
   "spike_right": Field("map", ("uint8",), meaning="spikes of the stereo partner"),
   "events": Field("map", ("uint8", "uint16"), high=4, meaning="event counts [H, W, T, C]"),
   "event_image": Field("map", ("uint8",), meaning="EvDistill's encoding [H, W, 2]"),
-  "depth": Field("map", ("float32",), low=2, high=50, meaning="metres [H, W], 0 = unknown"),
-  "label": Field("map", ("uint8",), unknown=255, high=6, meaning="class [H, W], 255 = ignore"),
+  "depth": Field(
+    "map", ("float32",), truth=True, low=2, high=50, meaning="metres [H, W], 0 = unknown"
+  ),
+  "label": Field(
+    "map", ("uint8",), unknown=255, truth=True, high=6, meaning="class [H, W], 255 = ignore"
+  ),
   "intrinsics": Field("intrinsics", ("float32",), meaning="camera matrix [3, 3], pixels"),
   "baseline": Field("baseline", ("float32",), low=0.1, high=0.6, meaning="metres along +x"),
   "frame": Field("plain", ("int32",), low=512, high=513, meaning="native height and width"),

@@ -1,1 +1,71 @@
-"""Tasks: what is predicted, and how it is judged, drawn and written."""
+"""Tasks: what is predicted, and how it is judged, drawn and written.
+
+`config.task` names a module of this package; other rooms know it only through its `TASK`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import importlib
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bicross_jax import errors
+
+NAMES = ("depth", "classes")
+Maps = Mapping[str, np.ndarray]  # predictions of one image: {name: [h, w, ...]}
+Truth = Mapping[
+  str, Any
+]  # "key" str, "crop" int32[4], "frame" int32[2]; the fields of `Task.truth`, whole
+Row = dict[str, Any]  # what was found of one image
+Predict = Callable[[Mapping[str, Any], Any], tuple[Mapping[str, Any], Any]]  # (batch, carry) -> ...
+
+
+class Task(NamedTuple):
+  """What is predicted, and how it is judged, drawn and written.
+
+  Attributes:
+    name: of the module.
+    truth: fields judged against, kept whole in the native frame.
+    protocol: NamedTuple class; its fields are what `config.evals.<name>.protocol` sets.
+    protocols: published ones by name.
+    check: raises errors.UserError for a protocol that makes no sense, naming the field.
+    judge: (predictions of one image, truth, protocol) -> Row; "pixels" in it counts what was
+      compared. Rows hold numbers, or arrays that `summarise` adds (a confusion matrix).
+    summarise: rows -> {metric: mean}; raises errors.UserError where nothing could be compared.
+    columns: {metric: "min" or "max"}, in the order of tables; the first is the headline.
+    titles: {metric: title of its column}.
+    baselines: (training truths cut to the view, protocol) -> {name: predict} of predictors that
+      never look at the input.
+    fit: (predictions of one image, (H, W)) -> the same in another frame.
+    write: (folder, name, result) -> paths written; `result` holds the inputs and the predictions
+      in the frame of the input.
+    scales: (examples) -> what all pictures of a figure share (colour scales).
+    cells: (example, scales) -> {(place, title): viz.panels.Cell}, the columns of one row.
+  """
+
+  name: str
+  truth: tuple[str, ...]
+  protocol: Any
+  protocols: Mapping[str, Any]
+  check: Callable[[Any], None]
+  judge: Callable[[Maps, Truth, Any], Row]
+  summarise: Callable[[Sequence[Row]], dict[str, Any]]
+  columns: Mapping[str, str]
+  titles: Mapping[str, str]
+  baselines: Callable[[Iterable[Maps], Any], Mapping[str, Predict]]
+  fit: Callable[[Maps, tuple[int, int]], dict[str, np.ndarray]]
+  write: Callable[[pathlib.Path, str, Maps], list[pathlib.Path]]
+  scales: Callable[[Sequence[Mapping[str, Any]]], Any]
+  cells: Callable[[Mapping[str, Any], Any], Mapping[tuple[int, str], Any]]
+
+
+def create(name: str) -> Task:
+  """The task of `config.task`.
+
+  Raises:
+    errors.UserError: no such task.
+  """
+  if name not in NAMES:
+    raise errors.UserError(f"config.task={name!r}: choose from {', '.join(NAMES)}")
+  return importlib.import_module(f"bicross_jax.tasks.{name}").TASK

@@ -48,6 +48,19 @@ class TrainState:
   local: Any = struct.field(default_factory=dict)
 
 
+class Uncertainty(NamedTuple):
+  """Measures of how far to trust a network, for `scripts/uncertainty.py`.
+
+  Attributes:
+    parts: {name: where it stands in the saved state}, {"student": ("params", "student")}.
+    measure: (variables, parts, batch, number of the batch) -> the headline prediction and every
+      measure, {name: float32[B, h, w]}; `parts` is {name: that part of the state}.
+  """
+
+  parts: Mapping[str, tuple[str, ...]]
+  measure: Callable[[Variables, Mapping[str, Any], Batch, int], Predictions]
+
+
 class Recipe(NamedTuple):
   """What one stage of one system trains: pure functions over pytrees (docs/architecture.md).
 
@@ -74,6 +87,8 @@ class Recipe(NamedTuple):
     score: (variables, batch) -> metrics, as (sum, count) pairs over the rows whose `mask` is True:
       validation without labels, in place of the task's metrics; None: the task judges.
     publishes: whose the variables are, "student" or "teacher" (kept in a checkpoint's meta as `which`).
+    inspect: as `predict`, with what pictures show besides ("feature", float[B, h, w, C]); None: no more.
+    uncertainty: measures of uncertainty that can be compared, or None.
     fields: fields of the recipe's own, besides `fields.FIELDS`.
   """
 
@@ -88,4 +103,6 @@ class Recipe(NamedTuple):
   on_validation: Callable[[TrainState, Mapping[str, float]], TrainState] = lambda state, _: state
   score: Callable[[Variables, Batch], Metrics] | None = None
   publishes: str = "student"
+  inspect: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]] | None = None
+  uncertainty: Uncertainty | None = None
   fields: Mapping[str, fields.Field] = {}
