@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from flax import struct
 import jax
 
-from bicross_jax import fields
+from bicross_jax.fields import Field
 
 AXIS = "batch"  # the name of the device axis that every train_step runs under
 
@@ -105,4 +105,4 @@ class Recipe(NamedTuple):
   publishes: str = "student"
   inspect: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]] | None = None
   uncertainty: Uncertainty | None = None
-  fields: Mapping[str, fields.Field] = {}
+  fields: Mapping[str, Field] = {}
