@@ -35,7 +35,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     argv: the arguments; those of the process when left out.
 
   Returns:
-    what `main` returns; 2 after a UserError or when the disk is full and 1 after a
+    what `main` returns; 2 after a UserError or where the file system refuses a file and 1 after a
     TrainingError, whose message goes to standard error; 130 after an interrupt from the keyboard.
   """
   excepthook, threading.excepthook = threading.excepthook, _thread_failed
@@ -47,11 +47,10 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
   except errors.TrainingError as error:
     return _end(f"error: {error}", 1)
   except (OSError, ValueError, RuntimeError) as error:
-    problem = errors.no_room(error)
-    if problem is None:
+    told = errors.refused(error)
+    if told is None:
       raise
-    place = getattr(error, "filename", None) or "the output"
-    return _end(f"error: {place} cannot be written: {problem}", 2)
+    return _end(f"error: {told}", 2)
   except KeyboardInterrupt:
     return _end("interrupted", 130)
   finally:
@@ -70,10 +69,10 @@ def _end(line: str, status: int) -> int:
 
 def _thread_failed(args) -> None:
   """A full disk ends Orbax's threads, too; the main one gets the same error and tells it."""
-  if errors.no_room(args.exc_value) is None:
+  if errors.refusal(args.exc_value) is None:
     threading.__excepthook__(args)
 
 
 def _is_news(record) -> bool:
   """False for what Orbax logs of a full disk, with a traceback from every thread."""
-  return not record.exc_info or errors.no_room(record.exc_info[1]) is None
+  return not record.exc_info or errors.refusal(record.exc_info[1]) is None

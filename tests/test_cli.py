@@ -92,6 +92,15 @@ def test_full_disk_is_one_line_and_status_2(error, capsys, caplog):
   assert not caplog.records
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG])
+def test_refused_file_is_one_line_and_status_2(code, capsys):
+  def main(argv):
+    raise OSError(code, os.strerror(code), b"out/\xff\n")
+
+  assert cli.run(main, []) == 2
+  assert capsys.readouterr().err == f"error: out/\\udcff\\n: {os.strerror(code)}\n"
+
+
 def test_full_disk_names_the_folder_that_was_written(capsys):
   def main(argv):
     with errors.writing("runs/a"):

@@ -9,10 +9,9 @@ import re
 import jax
 import numpy as np
 
-from bicross_jax import inference
+from bicross_jax import files, inference
 from bicross_jax.commands import stages
 from bicross_jax.config import grammar
-from bicross_jax.data.formats import files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
 

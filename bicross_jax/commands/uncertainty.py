@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax import errors, inference
+from bicross_jax import errors, files, inference
 from bicross_jax.commands import stages
 from bicross_jax.data import pipeline
-from bicross_jax.data.formats import files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
 from bicross_jax.losses import pseudo

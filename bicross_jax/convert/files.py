@@ -6,9 +6,9 @@ import zipfile
 
 import numpy as np
 
-from bicross_jax import errors
+from bicross_jax import errors, files
 from bicross_jax.convert import read_pt
-from bicross_jax.data.formats import files, npy
+from bicross_jax.data.formats import npy
 
 PYTORCH = (".pt", ".pth", ".bin")
 SUFFIXES = (*PYTORCH, ".safetensors", ".npz")

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from bicross_jax.data.formats import files
+from bicross_jax import files
 from bicross_jax.evaluation import run
 from bicross_jax.tasks.depth import metrics
 

@@ -6,7 +6,7 @@ import io
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bicross_jax.data.formats import files
+from bicross_jax import files
 from bicross_jax.tasks.depth import uncertainty
 
 # Told apart by colour (Okabe and Ito's, for every kind of sight) and by mark.

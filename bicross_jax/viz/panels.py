@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
-from bicross_jax.data.formats import files
+from bicross_jax import files
 from bicross_jax.viz import colour
 
 Example = Mapping[str, Any]

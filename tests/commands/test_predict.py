@@ -6,10 +6,10 @@ import ml_collections
 import numpy as np
 import pytest
 
-from bicross_jax import errors
+from bicross_jax import errors, files
 from bicross_jax.commands import predict
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import files, image, spikes
+from bicross_jax.data.formats import image, spikes
 
 H, W, STEPS = 24, 40, 16
 

@@ -9,7 +9,7 @@ from PIL import Image
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data.formats import depth, files, image, pfm, video
+from bicross_jax.data.formats import depth, image, pfm, video
 
 
 def _colour(seed=0, shape=(20, 30, 3)):
@@ -159,23 +159,6 @@ def test_picture_that_declares_too_much_is_refused(tmp_path, side):
   (tmp_path / "a.png").write_bytes(data)
   with pytest.raises(errors.BadFileError, match="declares|exceeds limit"):
     image.read_rgb(tmp_path / "a.png")
-
-
-def test_failed_write_leaves_what_was_there(tmp_path):
-  path = tmp_path / "a.bin"
-  path.write_bytes(b"old")
-  with pytest.raises(RuntimeError), files.write_whole(path) as file:
-    file.write(b"new")
-    raise RuntimeError
-  assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-  with pytest.raises(errors.UserError, match="No space left"), files.write_whole(path):
-    raise OSError(28, "No space left on device")
-  assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-  with pytest.raises(errors.UserError, match="cannot be written"), files.write_whole(path / "b"):
-    pass
-  with files.write_whole(path) as file:
-    file.write(b"new")
-  assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_folder_of_pictures_is_read_in_order(tmp_path):

@@ -11,9 +11,9 @@ import shutil
 import numpy as np
 import pytest
 
-from bicross_jax import cli
+from bicross_jax import cli, files
 from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import files, image, spikes
+from bicross_jax.data.formats import image, spikes
 from bicross_jax.train import writers
 from tests.scripts.conftest import SMALL, script
 

@@ -8,8 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files
+from bicross_jax import errors, files
 
 # What a damaged file can raise inside Pillow's PNG and JPEG readers.
 _DAMAGE = (

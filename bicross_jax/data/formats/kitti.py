@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files
+from bicross_jax import errors, files
 
 _MAX_CALIBRATION = 1 << 20
 

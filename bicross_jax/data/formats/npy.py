@@ -13,8 +13,7 @@ import zlib
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files
+from bicross_jax import errors, files
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 4096

@@ -9,8 +9,7 @@ import re
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files
+from bicross_jax import errors, files
 
 _HEADER = re.compile(
   rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[0-9.]+(?:[eE][-+]?\d+)?)(?:\r\n|\s)"

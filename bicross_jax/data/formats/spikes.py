@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files, npy
+from bicross_jax import errors, files
+from bicross_jax.data.formats import npy
 
 SUFFIXES = (".dat", ".npy", ".npz")
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files, image
+from bicross_jax import errors, files
+from bicross_jax.data.formats import image
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _MOST_BYTES_A_BYTE = 1 << 15  # black 4K frames are 8000 times smaller in H.264

@@ -16,8 +16,8 @@ import pathlib
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import depth, files
+from bicross_jax import errors, files
+from bicross_jax.data.formats import depth
 from bicross_jax.data.layouts import frames
 from bicross_jax.data.layouts.frames import Frame, Run
 

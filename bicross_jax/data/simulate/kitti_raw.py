@@ -10,8 +10,8 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-from bicross_jax import errors
-from bicross_jax.data.formats import depth, files, image, kitti, video
+from bicross_jax import errors, files
+from bicross_jax.data.formats import depth, image, kitti, video
 from bicross_jax.data.simulate import missing, spike_files
 from bicross_jax.data.simulate import workers as processes
 from bicross_jax.sim import streams

@@ -12,8 +12,8 @@ import zlib
 import jax
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data.formats import files, image, npy, spikes, video
+from bicross_jax import errors, files
+from bicross_jax.data.formats import image, npy, spikes, video
 from bicross_jax.sim import spike_camera, streams
 
 _light = jax.jit(spike_camera.light)
