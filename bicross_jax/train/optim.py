@@ -1,4 +1,4 @@
-"""Optimisers by parameter group, schedules by step, and the teacher's moving average."""
+"""Optimisers by parameter group, one optimiser step, and the teacher's moving average."""
 
 from collections.abc import Callable, Sequence
 import re
@@ -9,9 +9,42 @@ import jax.numpy as jnp
 import optax
 
 from bicross_jax import errors
+from bicross_jax.train.schedules import Schedule, constant, schedule
+from bicross_jax.train.state import AXIS, Metrics
 
-SCHEDULES = ("constant", "cosine")
+__all__ = (
+  "Group",
+  "Plateau",
+  "adam",
+  "adamw",
+  "assign",
+  "ema",
+  "learning_rates",
+  "plateau_update",
+  "schedule",  # so that a recipe finds all of an optimiser here
+  "sgd",
+  "step",
+)
 _NO_VALUE = float(jnp.finfo(jnp.float32).max)  # "no validation value yet"; finite, see TrainState
+
+
+class Group(NamedTuple):
+  """Parameters that share a learning rate.
+
+  A parameter belongs to the first group whose pattern is found (`re.search`) in its path,
+  "encoder/block_0/kernel"; one that belongs to none is an error.
+
+  Attributes:
+    rate: learning rate; 0 freezes: no update, no moments.
+    pattern: regular expression; "" is found in every path.
+    name: of the group; its learning rate is the metric "lr/<name>", or "lr" for the default.
+    weight_decay: what the optimiser's decay of weights is multiplied by.
+  """
+
+  rate: float
+  pattern: str = ""
+  name: str = "lr"
+  weight_decay: float = 0.0
 
 
 class Plateau(NamedTuple):
@@ -51,68 +84,33 @@ class RateState(NamedTuple):
 
   Attributes:
     count: int32[], number of updates made.
-    factor: float32[], schedule times plateau at the last update.
+    rates: {name of a group: float32[]}, the learning rate of the last update, schedule and plateau
+      included (0 before the first), of every group that trains a parameter.
     plateau: PlateauState, or () without one.
   """
 
   count: jax.Array
-  factor: jax.Array
+  rates: dict[str, jax.Array]
   plateau: Any
 
 
-def constant(step: jax.Array) -> jax.Array:
-  """The schedule that leaves the rates as they are."""
-  del step
-  return jnp.ones((), jnp.float32)
-
-
-def schedule(name: str, steps: int, warmup: int = 0) -> Callable[[jax.Array], jax.Array]:
-  """A factor on all learning rates as a function of the step.
-
-  Args:
-    name: "constant", or "cosine": (1 + cos(pi t)) / 2, where t runs from 0 at the end of the
-      warm-up to 1 at `steps` (Loshchilov and Hutter, SGDR, without restarts).
-    steps: length of the training.
-    warmup: number of steps over which the factor first rises linearly; step k (from 0) has
-      (k + 1) / (warmup + 1) of the schedule's first value. A training shorter than that ends
-      while it still rises.
-
-  Raises:
-    errors.UserError: another name.
-  """
-  if name not in SCHEDULES:
-    raise errors.UserError(f"unknown schedule {name!r}: choose from {', '.join(SCHEDULES)}")
-
-  def factor(step):
-    step = jnp.asarray(step, jnp.float32)
-    rise = jnp.minimum(1.0, (step + 1) / (warmup + 1))
-    if name == "constant":
-      return rise
-    t = jnp.clip((step - warmup) / max(1, steps - warmup), 0.0, 1.0)
-    return rise * 0.5 * (1 + jnp.cos(jnp.pi * t))
-
-  return factor
-
-
 def adam(
-  groups: Sequence[tuple[str, float]],
-  schedule: Callable[[jax.Array], jax.Array] = constant,
+  groups: Sequence[Group],
+  schedule: Schedule = constant,
   plateau: Plateau | None = None,
   clip_norm: float = 0.0,
   b1: float = 0.9,
   b2: float = 0.999,
   eps: float = 1e-8,
 ) -> optax.GradientTransformation:
-  """Adam (Kingma and Ba, 2015) with a learning rate for each group of parameters.
+  """Adam (Kingma and Ba, 2015); weight decay is an L2 term of the gradient, as in torch's Adam.
 
   Args:
-    groups: (regular expression, learning rate) pairs. A parameter belongs to the first
-      expression that is found (`re.search`) in its path, "encoder/block_0/kernel". Rate 0
-      freezes: no update, no moments.
+    groups: what is trained, and how fast.
     schedule: step (updates made so far) -> factor on all rates.
     plateau: cuts all rates when validation stands still; `plateau_update` must be called.
-    clip_norm: largest global norm of the gradients of all parameters that are not frozen; 0:
-      not limited.
+    clip_norm: largest global norm of the gradients of all parameters that are not frozen, without
+      the decay of weights; 0: not limited.
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added to the root of the second moment.
@@ -120,75 +118,126 @@ def adam(
   Raises:
     errors.UserError: from `init`, when parameters match no group; it lists them.
   """
-  direction = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-  direction.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps))
-
-  def labels(params):
-    return jax.tree.map(lambda r: "trained" if r else "frozen", rates(groups, params))
-
-  return optax.chain(
-    optax.partition({"trained": optax.chain(*direction), "frozen": optax.set_to_zero()}, labels),
-    _scale_by_rates(groups, schedule, plateau),
-  )
+  direction = [*_clip(clip_norm), *_decay(groups), optax.scale_by_adam(b1=b1, b2=b2, eps=eps)]
+  return _optimiser(groups, direction, schedule, plateau)
 
 
-def rates(groups: Sequence[tuple[str, float]], params) -> Any:
-  """The learning rate of every parameter, a pytree of floats like `params`; see `adam`."""
+def adamw(
+  groups: Sequence[Group],
+  schedule: Schedule = constant,
+  plateau: Plateau | None = None,
+  clip_norm: float = 0.0,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+) -> optax.GradientTransformation:
+  """AdamW (Loshchilov and Hutter, 2019): as `adam`, but weights decay by rate * weight_decay."""
+  direction = [*_clip(clip_norm), optax.scale_by_adam(b1=b1, b2=b2, eps=eps), *_decay(groups)]
+  return _optimiser(groups, direction, schedule, plateau)
+
+
+def sgd(
+  groups: Sequence[Group],
+  schedule: Schedule = constant,
+  plateau: Plateau | None = None,
+  clip_norm: float = 0.0,
+  momentum: float = 0.0,
+  nesterov: bool = False,
+) -> optax.GradientTransformation:
+  """Stochastic gradient descent as torch's SGD; weight decay is an L2 term of the gradient.
+
+  Args:
+    groups, schedule, plateau, clip_norm: as for `adam`.
+    momentum: decay of the sum of gradients that is followed; 0: the gradient is.
+    nesterov: follow the sum as it will be after the next decay (Sutskever et al., 2013).
+  """
+  direction = [*_clip(clip_norm), *_decay(groups)]
+  direction.append(optax.trace(momentum, nesterov) if momentum else optax.identity())
+  return _optimiser(groups, direction, schedule, plateau)
+
+
+def assign(groups: Sequence[Group], params) -> Any:
+  """The number of the group of every parameter, a pytree of int like `params`.
+
+  Raises:
+    errors.UserError: parameters match no group; it lists them.
+  """
   unmatched = []
 
-  def rate(path, _):
+  def number(path, _):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
-    for pattern, value in groups:
-      if re.search(pattern, name):
-        return float(value)
+    for k, group in enumerate(groups):
+      if re.search(group.pattern, name):
+        return k
     unmatched.append(name)
-    return 0.0
+    return 0
 
-  out = jax.tree_util.tree_map_with_path(rate, params)
+  out = jax.tree_util.tree_map_with_path(number, params)
   if unmatched:
     shown = ", ".join(unmatched[:8]) + (f" and {len(unmatched) - 8} more" if unmatched[8:] else "")
     raise errors.UserError(
       f"parameters in no optimiser group: {shown} "
-      f"(groups: {', '.join(repr(pattern) for pattern, _ in groups)})"
+      f"(groups: {', '.join(repr(group.pattern) for group in groups)})"
     )
   return out
 
 
-def _scale_by_rates(groups, schedule, plateau):
-  """Turns a direction into an update: minus rate times schedule times plateau."""
+def step(
+  transform: optax.GradientTransformation,
+  loss_fn: Callable[[Any], tuple[jax.Array, tuple[dict[str, Any], Any]]],
+  params: Any,
+  opt_state: Any,
+  *,
+  axis_name: str | None = AXIS,
+  prefix: str = "",
+) -> tuple[Any, Any, Metrics, Any]:
+  """One optimiser step; a train_step may take several (generators, then discriminators).
 
-  def init(params):
-    rates(groups, params)
-    state = ()
-    if plateau is not None:
-      state = PlateauState(
-        factor=jnp.asarray(plateau.factor, jnp.float32),
-        patience=jnp.asarray(plateau.patience, jnp.int32),
-        threshold=jnp.asarray(plateau.threshold, jnp.float32),
-        best=jnp.asarray(_NO_VALUE, jnp.float32),
-        bad=jnp.zeros((), jnp.int32),
-        scale=jnp.ones((), jnp.float32),
-      )
-    return RateState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), state)
+  Args:
+    transform: from `adam`, `adamw`, `sgd`, or any of optax.
+    loss_fn: params -> (loss, (parts, aux)): a scalar; what is worth logging besides, {name: scalar
+      or (sum, count)}; anything else (batch statistics, images for another step). Scalars are this
+      device's, or pooled over the devices (see `state.Metrics`).
+    params: what is trained here; other networks are closed over.
+    opt_state: of `transform`.
+    axis_name: the mapped axis over which gradients are averaged (after `grad`); None: none.
+    prefix: before the name of every metric, "discriminator/".
 
-  def update(updates, state, params=None):
-    del params
-    factor = schedule(state.count)
-    if plateau is not None:
-      factor = factor * state.plateau.scale
-    updates = jax.tree.map(
-      lambda u, rate: (-rate * factor).astype(u.dtype) * u, updates, rates(groups, updates)
-    )
-    return updates, RateState(state.count + 1, factor.astype(jnp.float32), state.plateau)
+  Returns:
+    (params, opt_state, metrics, aux). Metrics are (sum, count) pairs: `loss`, the parts,
+    `grad_norm` (of the averaged gradients), and the learning rates that were applied (see
+    `learning_rates`). `aux` differs by device where loss_fn made it so.
+  """
+  (loss, (parts, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+  if axis_name is not None:
+    grads = jax.lax.pmean(grads, axis_name)
+  updates, opt_state = transform.update(grads, opt_state, params)
+  params = optax.apply_updates(params, updates)
+  values = {"loss": loss, **parts, "grad_norm": optax.tree.norm(grads), **learning_rates(opt_state)}
+  pair = lambda value: value if isinstance(value, tuple) else (value, jnp.ones(()))
+  return params, opt_state, {prefix + name: pair(value) for name, value in values.items()}, aux
 
-  return optax.GradientTransformation(init, update)
+
+def learning_rates(opt_state) -> dict[str, jax.Array]:
+  """{"lr" or "lr/<group>": float32[]}: the learning rates of the last update.
+
+  Args:
+    opt_state: of `adam`, `adamw` or `sgd`; other optimisers keep no rates: {}.
+  """
+  nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, RateState))
+  return {
+    "lr" if name == "lr" else f"lr/{name}": rate
+    for node in nodes
+    if isinstance(node, RateState)
+    for name, rate in node.rates.items()
+  }
 
 
 def plateau_update(opt_state, value: float):
   """Feeds one validation value (lower is better) to the plateau schedule.
 
   Args:
-    opt_state: state of an optimiser made by `adam(..., plateau=...)`.
+    opt_state: state of an optimiser made with `plateau`.
     value: what `Plateau` watches. NaN counts as no improvement.
 
   Returns:
@@ -219,15 +268,6 @@ def plateau_update(opt_state, value: float):
   return out
 
 
-def rate_factor(opt_state) -> jax.Array:
-  """float32[]: what the groups' learning rates were multiplied by in the last update."""
-  nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, RateState))
-  factors = [node.factor for node in nodes if isinstance(node, RateState)]
-  if len(factors) != 1:
-    raise ValueError(f"an optimiser state of `adam` has one RateState, this one {len(factors)}")
-  return factors[0]
-
-
 def ema(teacher, student, momentum: float | jax.Array):
   """The teacher's step: momentum * teacher + (1 - momentum) * student, leaf by leaf.
 
@@ -248,3 +288,73 @@ def ema(teacher, student, momentum: float | jax.Array):
     return (momentum * old + (1 - momentum) * new).astype(old.dtype)
 
   return jax.tree.map(mix, teacher, student)
+
+
+def _optimiser(groups, direction, schedule, plateau):
+  """Follows a direction (a list of transforms) for what is not frozen."""
+  groups = tuple(groups)
+  if len({group.name for group in groups}) < len(groups):
+    raise ValueError(f"groups need names of their own: {[group.name for group in groups]}")
+
+  def labels(params):
+    return jax.tree.map(lambda k: "trained" if groups[k].rate else "frozen", assign(groups, params))
+
+  return optax.chain(
+    optax.partition({"trained": optax.chain(*direction), "frozen": optax.set_to_zero()}, labels),
+    _scale_by_rates(groups, schedule, plateau),
+  )
+
+
+def _clip(clip_norm):
+  return [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+
+
+def _decay(groups):
+  """Adds weight_decay * parameter, by group; nothing where no group has any."""
+  if not any(group.weight_decay for group in groups):
+    return []
+
+  def update(updates, params):
+    def add(k, u, p):
+      decay = groups[k].weight_decay
+      return u + decay * p if decay else u
+
+    return jax.tree.map(add, assign(groups, updates), updates, params)
+
+  return [optax.stateless(update)]
+
+
+def _scale_by_rates(groups, schedule, plateau):
+  """Turns a direction into an update: minus rate times schedule times plateau."""
+
+  def init(params):
+    used = sorted(set(jax.tree.leaves(assign(groups, params))))
+    state = ()
+    if plateau is not None:
+      state = PlateauState(
+        factor=jnp.asarray(plateau.factor, jnp.float32),
+        patience=jnp.asarray(plateau.patience, jnp.int32),
+        threshold=jnp.asarray(plateau.threshold, jnp.float32),
+        best=jnp.asarray(_NO_VALUE, jnp.float32),
+        bad=jnp.zeros((), jnp.int32),
+        scale=jnp.ones((), jnp.float32),
+      )
+    rates = {groups[k].name: jnp.zeros((), jnp.float32) for k in used if groups[k].rate}
+    return RateState(jnp.zeros((), jnp.int32), rates, state)
+
+  def update(updates, state, params=None):
+    del params
+    factor = schedule(state.count)
+    if plateau is not None:
+      factor = factor * state.plateau.scale
+    updates = jax.tree.map(
+      lambda u, k: (-groups[k].rate * factor).astype(u.dtype) * u, updates, assign(groups, updates)
+    )
+    applied = {
+      group.name: (group.rate * factor).astype(jnp.float32)
+      for group in groups
+      if group.name in state.rates
+    }
+    return updates, RateState(state.count + 1, applied, state.plateau)
+
+  return optax.GradientTransformation(init, update)

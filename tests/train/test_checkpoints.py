@@ -13,7 +13,8 @@ from bicross_jax.train.state import TrainState
 
 def state(value, width=3):
   params = {"enc": {"kernel": jnp.full((2, width), float(value))}, "head": {"bias": jnp.ones(1)}}
-  transform = optim.adam([("head", 0.0), ("", 1e-3)], plateau=optim.Plateau(0.1, 2), clip_norm=1.0)
+  groups = [optim.Group(0.0, "head", "head"), optim.Group(1e-3)]
+  transform = optim.adam(groups, plateau=optim.Plateau(0.1, 2), clip_norm=1.0)
   return jax.device_get(
     TrainState(
       step=jnp.asarray(value, jnp.int32),

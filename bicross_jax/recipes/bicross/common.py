@@ -95,9 +95,9 @@ def optimiser(config) -> optax.GradientTransformation:
   plateau = optim.Plateau(o.plateau_factor, o.plateau_patience) if o.plateau_factor < 1 else None
   return optim.adam(
     [
-      (r"^(projection|domain_head)\w*/", o.extra_lr),
-      (r"(^|/)(backbone|reassemble\d)/", o.backbone_lr),
-      (r"", o.head_lr),
+      optim.Group(o.extra_lr, r"^(projection|domain_head)\w*/", "extra"),
+      optim.Group(o.backbone_lr, r"(^|/)(backbone|reassemble\d)/", "backbone"),
+      optim.Group(o.head_lr, r"", "head"),
     ],
     schedule=optim.schedule(o.schedule, steps=config.train.steps, warmup=o.warmup),
     plateau=plateau,
@@ -115,19 +115,13 @@ def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_st
     state: before the step.
 
   Returns:
-    (state after it, metrics: `loss`, the parts and `grad_norm`, as (sum, count) pairs).
+    (state after it, metrics: `loss`, the parts, `grad_norm` and the learning rates).
   """
-  (loss, (parts, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-  grads = jax.lax.pmean(grads, AXIS)
-  updates, opt_state = transform.update(grads, state.opt_state, state.params)
+  params, opt_state, metrics, stats = optim.step(transform, loss_fn, state.params, state.opt_state)
   state = state.replace(
-    step=state.step + 1,
-    params=optax.apply_updates(state.params, updates),
-    opt_state=opt_state,
-    batch_stats=jax.lax.pmean(stats, AXIS),
+    step=state.step + 1, params=params, opt_state=opt_state, batch_stats=jax.lax.pmean(stats, AXIS)
   )
-  values = {"loss": loss, **parts, "grad_norm": optax.tree.norm(grads)}
-  return state, {name: (value, jnp.ones(())) for name, value in values.items()}
+  return state, metrics
 
 
 def predictor(config, module):
