@@ -93,6 +93,21 @@ VARIANTS = {
     depths=(1, 1, 2),
     groups=8,
   ),
+  "nano": Variant(
+    dim=16,
+    depth=2,
+    heads=2,
+    taps=(0, 1),
+    grid=(2, 4),
+    widths=(8, 8, 16, 16),
+    features=8,
+    head=(8, 8),
+    late=True,
+    stem=8,
+    stages=(8, 16, 16),
+    depths=(1, 1, 1),
+    groups=2,
+  ),
 }
 ACTIVATIONS = ("linear", "softplus")
 DTYPES = ("float32", "bfloat16")
@@ -122,7 +137,8 @@ class DPT(nn.Module):
   Inputs are centred: RGB as (x - 0.5) / 0.5, spikes as -1 and +1.
 
   Attributes:
-    backbone: a key of VARIANTS. hybrid, base and large are the published ones.
+    backbone: a key of VARIANTS. hybrid, base and large are the published ones; nano compiles in
+      about two seconds, for tests and first tries.
     in_channels: channels of the input; 3 for RGB, 128 for a spike stream.
     stem_bins: 0, or the number of equal windows of time whose means the stem takes in place of
       single steps (in_channels must be a multiple). The input may then also be these means

@@ -16,7 +16,7 @@ def test_makes_every_model_with_its_options():
   [
     ("dqt", {}, "dpt"),
     ("dpt", {"back_bone": "tiny"}, "backbone"),
-    ("dpt", {"backbone": "huge"}, "hybrid, base, large, small, tiny"),
+    ("dpt", {"backbone": "huge"}, "hybrid, base, large, small, tiny, nano"),
     ("dpt", {"activation": "relu"}, "softplus"),
     ("dpt", {"dtype": "float16"}, "bfloat16"),
     ("dpt", {"in_channels": 128, "stem_bins": 24}, "does not divide"),

@@ -24,6 +24,7 @@ PARAMETERS = {
   ("small", 3): 19_099_874,
   ("tiny", 3): 1_554_610,
   ("tiny", 128): 1_554_610 + 125 * 49 * 16,
+  ("nano", 3): 28_214,
 }
 
 
@@ -59,8 +60,13 @@ def test_every_variant_has_its_number_of_parameters():
   assert {backbone for backbone, _ in PARAMETERS} == set(dpt.VARIANTS)
 
 
-@pytest.mark.parametrize("backbone", dpt.VARIANTS)
-@pytest.mark.parametrize("height, width", [(352, 1216), (384, 864), (224, 224), (96, 160)])
+@pytest.mark.parametrize(
+  "backbone, height, width",
+  [
+    *((backbone, 96, 160) for backbone in dpt.VARIANTS),
+    *(("nano", height, width) for height, width in [(352, 1216), (384, 864), (224, 224)]),
+  ],
+)
 def test_shapes_of_the_outputs(backbone, height, width):
   module, v = models.create("dpt", backbone=backbone), dpt.VARIANTS[backbone]
   x = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
@@ -77,17 +83,17 @@ def test_shapes_of_the_outputs(backbone, height, width):
 
 @pytest.mark.parametrize("shape", [(1, 48, 64, 3), (1, 64, 40, 3), (64, 64, 3), (1, 64, 64, 1)])
 def test_inputs_that_do_not_fit_are_refused(shape):
-  module = models.create("dpt", backbone="tiny")
+  module = models.create("dpt", backbone="nano")
   with pytest.raises(ValueError, match=str(shape[1])):
-    jax.eval_shape(module.apply, _shapes(backbone="tiny"), jax.ShapeDtypeStruct(shape, jnp.float32))
+    jax.eval_shape(module.apply, _shapes(backbone="nano"), jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def _outputs(x, variables, **cases):
-  """The outputs of tiny networks that differ in options only, compiled as one graph."""
+  """The outputs of nano networks that differ in options only, compiled as one graph."""
 
   def run(x, variables):
     return {
-      case: models.create("dpt", backbone="tiny", **options).apply(variables, x)
+      case: models.create("dpt", backbone="nano", **options).apply(variables, x)
       for case, options in cases.items()
     }
 
@@ -96,7 +102,7 @@ def _outputs(x, variables, **cases):
 
 def test_read_out_options():
   x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)), jnp.float32)
-  variables = models.init(models.create("dpt", backbone="tiny"), jax.random.key(0), x.shape)
+  variables = models.init(models.create("dpt", backbone="nano"), jax.random.key(0), x.shape)
   out = _outputs(
     x,
     variables,
@@ -116,12 +122,12 @@ def test_read_out_options():
   np.testing.assert_array_equal(out["direct"].depth, out["direct"].inverse_depth)
   assert out["alone"].uncertainty is None and base.uncertainty is not None
   np.testing.assert_allclose(out["alone"].depth, base.depth, rtol=1e-5)
-  assert "uncertainty_head" not in _shapes(backbone="tiny", uncertainty=False)["params"]
+  assert "uncertainty_head" not in _shapes(backbone="nano", uncertainty=False)["params"]
 
 
 def test_bfloat16_is_near():
   x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)), jnp.float32)
-  variables = models.init(models.create("dpt", backbone="tiny"), jax.random.key(0), x.shape)
+  variables = models.init(models.create("dpt", backbone="nano"), jax.random.key(0), x.shape)
   out = _outputs(x, variables, full={}, half={"dtype": "bfloat16"})
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(out))
   full, half = out["full"].inverse_depth, out["half"].inverse_depth
@@ -129,7 +135,7 @@ def test_bfloat16_is_near():
 
 
 def test_stem_bins_average_windows_of_time():
-  module = models.create("dpt", backbone="tiny", in_channels=32, stem_bins=4)
+  module = models.create("dpt", backbone="nano", in_channels=32, stem_bins=4)
   spikes = jnp.where(jax.random.uniform(jax.random.key(1), (1, 32, 32, 32)) < 0.3, 1.0, -1.0)
   variables = models.init(module, jax.random.key(0), spikes.shape)
   assert variables["params"]["backbone"]["resnet"]["stem"]["conv"]["kernel"].shape[2] == 4
@@ -143,12 +149,12 @@ def test_stem_bins_average_windows_of_time():
 
 
 @pytest.mark.slow
-def test_tiny_fits_eight_smooth_maps():
+def test_nano_fits_eight_smooth_maps():
   y, x = jnp.meshgrid(jnp.linspace(0, 1, 32), jnp.linspace(0, 1, 32), indexing="ij")
   phase = jnp.arange(8.0)[:, None, None]
   depth = 10 + 6 * jnp.sin(3 * x[None] + phase) * jnp.cos(2 * y[None] - phase)
   image = jnp.stack([jnp.sin(depth), jnp.cos(depth), depth / 16], axis=-1)
-  module = models.create("dpt", backbone="tiny", scale=0.3, shift=0.01, activation="softplus")
+  module = models.create("dpt", backbone="nano", scale=0.3, shift=0.01, activation="softplus")
   params = models.init(module, jax.random.key(0), image.shape)["params"]
   optimiser = optax.adam(1e-3)
 

@@ -213,7 +213,7 @@ def test_two_devices_equal_one():
 @pytest.mark.parametrize("kind, stem", [("usenet", 3), ("unet", 3), ("senet", 16)])
 def test_a_depth_network_behind_it_has_the_stem_of_what_it_is_given(kind, stem):
   front_end = models.create("spike_unet", kind=kind, dtype="bfloat16", **SMALL)
-  dpt = models.create("dpt", backbone="tiny", in_channels=front_end.out_channels, dtype="bfloat16")
+  dpt = models.create("dpt", backbone="nano", in_channels=front_end.out_channels, dtype="bfloat16")
   module = spike_unet.FrontedDPT(front_end, dpt)
   variables = jax.eval_shape(
     lambda key: models.init(module, key, (1, 32, 64, 16)), jax.random.key(0)

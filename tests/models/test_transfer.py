@@ -73,7 +73,7 @@ def test_only_an_rgb_stem_is_inflated():
 
 
 def _init(**options):
-  module = models.create("dpt", backbone="tiny", **options)
+  module = models.create("dpt", backbone="nano", **options)
   shapes = jax.eval_shape(
     module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, module.in_channels), "f")
   )
@@ -117,7 +117,7 @@ def test_whole_modules_are_adopted_and_the_others_named():
 def test_weights_that_do_not_fit_are_not_adopted():
   fresh, spikes = _init(in_channels=3), _init(in_channels=128)
   with pytest.raises(
-    errors.UserError, match=r"stem/conv/kernel is \(7, 7, 128, 16\), not \(7, 7, 3"
+    errors.UserError, match=r"stem/conv/kernel is \(7, 7, 128, 8\), not \(7, 7, 3"
   ):
     transfer.adopt(fresh, spikes)
   with pytest.raises(errors.UserError, match="no params/backbone/.* and [0-9]+ more"):
