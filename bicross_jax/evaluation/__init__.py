@@ -1,1 +1,1 @@
-"""Evaluation of depth: metrics, protocols, baselines, confidence intervals and reports."""
+"""What every task shares: running over batches, confidence intervals, reports."""

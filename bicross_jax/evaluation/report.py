@@ -1,6 +1,6 @@
 """Results as a table to read and as JSON to go on with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import json
 import math
 import pathlib
@@ -9,23 +9,12 @@ import numpy as np
 
 from bicross_jax import files
 from bicross_jax.evaluation import run
-from bicross_jax.tasks.depth import metrics
-
-TITLES = {
-  "abs_rel": "AbsRel",
-  "sq_rel": "SqRel",
-  "rmse": "RMSE",
-  "rmse_log": "RMSElog",
-  "d1": "d1",
-  "d2": "d2",
-  "d3": "d3",
-  "sig": "sig",
-}
 
 
 def table(
   results: Mapping[str, Mapping[str, object]],
-  columns: Sequence[str] = metrics.METRICS,
+  columns: Sequence[str],
+  titles: Mapping[str, str] | None = None,
   *,
   markdown: bool = False,
 ) -> str:
@@ -34,9 +23,11 @@ def table(
   Args:
     results: {method: {metric: number, interval or text}}; a missing metric leaves a dash.
     columns: metrics, in order.
+    titles: {metric: what stands above its column}, where that is not its name.
     markdown: Markdown; otherwise aligned plain text.
   """
-  cells = [["", *(TITLES.get(name, name) for name in columns)]]
+  titles = titles or {}
+  cells = [["", *(titles.get(name, name) for name in columns)]]
   cells += [[name, *(_cell(row.get(c)) for c in columns)] for name, row in results.items()]
   widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
   lines = []
@@ -48,6 +39,12 @@ def table(
     rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines.insert(1, "| " + " | ".join(rules) + " |")
   return "\n".join(line.rstrip() for line in lines)
+
+
+def shown(results: Iterable[Mapping[str, object]], columns: Iterable[str]) -> list[str]:
+  """Those of some columns, in order, for which there is a result."""
+  results = list(results)
+  return [name for name in columns if any(name in row for row in results)]
 
 
 def save(folder, report: run.Report, **about) -> tuple[pathlib.Path, pathlib.Path]:

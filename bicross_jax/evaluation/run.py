@@ -1,30 +1,25 @@
-"""Evaluates a predict function on batches, image by image."""
+"""Evaluates predictors on batches, image by image, while the device works on the next batch."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.tasks.depth import metrics
-from bicross_jax.tasks.depth import protocol as protocols
+from bicross_jax import errors, fields, tasks
 
-Batch = Mapping[str, np.ndarray]
-Truth = Mapping[str, Any]  # {"key": str, "depth": float32[H, W], "crop": top, left, height, width}
-Predict = Callable[[Batch], Mapping[str, Any]]
+Batches = Iterable[tuple[Mapping[str, Any], Sequence[tasks.Truth]]]
 
 
 class Report(NamedTuple):
   """What an evaluation found.
 
   Attributes:
-    rows: one dict an image: "key", the metrics, "pixels", "nan_pixels".
-    summary: the mean of each metric over the images that have ground truth, "images" (how many),
-      "images_without_truth", and "nan_pixels" (their sum).
+    rows: one dict an image: "key", and what the task found of it.
+    summary: what the task makes of all rows.
   """
 
-  rows: list[dict[str, Any]]
-  summary: dict[str, float]
+  rows: list[tasks.Row]
+  summary: dict[str, Any]
 
   def values(self, metric: str) -> np.ndarray:
     """float64[images]: one metric of the images that have ground truth, in order."""
@@ -32,66 +27,85 @@ class Report(NamedTuple):
 
 
 def evaluate(
-  predict: Predict, batches: Iterable[tuple[Batch, list[Truth]]], protocol: protocols.Protocol
+  task: tasks.Task,
+  predict: tasks.Predict,
+  batches: Batches,
+  protocol: Any,
+  own: Mapping[str, fields.Field] | None = None,
 ) -> Report:
-  """Metrics of every image, averaged image by image (BiCross section 4).
+  """What a task finds of a predictor on batches; see `evaluate_all`."""
+  return evaluate_all(task, {"": predict}, batches, protocol, own)[""]
 
-  The next batch is handed to `predict` before the results of the last are read, so that a device
-  that works asynchronously computes while the host measures.
+
+def evaluate_all(
+  task: tasks.Task,
+  predictors: Mapping[str, tasks.Predict],
+  batches: Batches,
+  protocol: Any,
+  own: Mapping[str, fields.Field] | None = None,
+) -> dict[str, Report]:
+  """What a task finds of several predictors in one pass over the batches, image by image.
+
+  The next batch is handed to them before the results of the last are fetched, so that a device
+  that works asynchronously computes while the host judges. Only what the task judges is fetched.
 
   Args:
-    predict: batch -> {"depth": float32[B, h, w] metres, ...}, of what the network saw.
+    task: which.
+    predictors: {name: (batch, carry) -> ({prediction: array [B, ...]}, carry)}. The carry is ()
+      before the first batch and is handed from batch to batch.
     batches: of (batch, truths): the batch has `mask` bool[B], False for rows that only pad;
-      truths has one entry a real row, in order, with the image's "key", its "depth" in the
-      whole frame (0, NaN, infinite = unknown) and "crop", the place of the network's view in it.
-    protocol: what is compared, and how.
+      truths has one entry a real row, in order (`tasks.Truth`).
+    protocol: of the task; what is compared, and how.
+    own: fields that the recipe declares.
+
+  Returns:
+    {name: Report}.
 
   Raises:
-    ValueError: truths, mask and prediction do not fit each other, or a field of the protocol
-      makes no sense.
-    errors.UserError: there is no image with a pixel to compare.
+    errors.UserError: a field of the protocol that makes no sense, a network that predicts nothing
+      the task judges, or nothing that could be compared.
+    ValueError: truths, mask and predictions do not fit each other.
   """
-  protocols.check(protocol)
-  rows, pending = [], None
+  task.check(protocol)
+  predictors = {
+    name: task.predictor(predict, protocol, own or {}) for name, predict in predictors.items()
+  }
+  carries: dict[str, Any] = dict.fromkeys(predictors, ())
+  rows: dict[str, list[tasks.Row]] = {name: [] for name in predictors}
+  pending = None
   for batch, truths in batches:
-    result = predict(batch)["depth"]
+    found = {}
+    for name, predict in predictors.items():
+      predictions, carries[name] = predict(batch, carries[name])
+      found[name] = _judged(task, predictions)
     if pending is not None:
-      rows += _measure_batch(*pending, protocol)
-    pending = result, np.asarray(batch["mask"]), truths
+      _judge(task, *pending, protocol, rows)
+    pending = found, np.asarray(batch["mask"]), truths
   if pending is not None:
-    rows += _measure_batch(*pending, protocol)
-  return Report(rows, summarise(rows))
+    _judge(task, *pending, protocol, rows)
+  return {name: Report(found, task.summarise(found)) for name, found in rows.items()}
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
-  """Means over the images that have ground truth; see `Report.summary`.
-
-  Raises:
-    errors.UserError: there is none.
-  """
-  counted = [row for row in rows if row["pixels"]]
-  if not counted:
+def _judged(task, predictions):
+  """The predictions that the task judges, as they are."""
+  found = {name: predictions[name] for name in task.judged if name in predictions}
+  if not found:
     raise errors.UserError(
-      f"nothing to compare: none of {len(rows)} images has a pixel of known depth in range and crop"
+      f"the network predicts {', '.join(predictions) or 'nothing'}; task {task.name} judges "
+      f"{' or '.join(task.judged)}"
     )
-  summary = {
-    name: float(np.mean([row[name] for row in counted])) for name in (*metrics.METRICS, "sig")
-  }
-  return summary | {
-    "images": len(counted),
-    "images_without_truth": len(rows) - len(counted),
-    "nan_pixels": sum(row["nan_pixels"] for row in counted),
-  }
+  return found
 
 
-def _measure_batch(depth, mask, truths, protocol):
-  depth = np.asarray(depth, np.float32)
-  if depth.ndim != 3 or mask.shape != depth.shape[:1] or mask.sum() != len(truths):
-    raise ValueError(
-      f"predicted depth {depth.shape}, mask {mask.shape} with {mask.sum()} real rows,"
-      f" {len(truths)} truths"
-    )
-  return [
-    {"key": truth["key"]} | protocols.measure(row, truth["depth"], truth["crop"], protocol)
-    for row, truth in zip(depth[mask], truths, strict=True)
-  ]
+def _judge(task, found, mask, truths, protocol, rows):
+  """Appends to rows what the task finds of the real rows of a batch."""
+  for name, predictions in found.items():
+    maps = {key: np.asarray(x) for key, x in predictions.items()}
+    shapes = {key: x.shape for key, x in maps.items()}
+    if any(s[:1] != mask.shape for s in shapes.values()) or mask.sum() != len(truths):
+      raise ValueError(
+        f"predictions {shapes}, mask {mask.shape} with {mask.sum()} real rows, {len(truths)} truths"
+      )
+    for i, truth in zip(np.flatnonzero(mask), truths, strict=True):
+      row = task.judge({key: x[i] for key, x in maps.items()}, truth, protocol)
+      rows[name].append({"key": truth["key"]} | row)

@@ -14,11 +14,11 @@ from bicross_jax import errors
 
 NAMES = ("depth", "classes")
 Maps = Mapping[str, np.ndarray]  # predictions of one image: {name: [h, w, ...]}
-Truth = Mapping[
-  str, Any
-]  # "key" str, "crop" int32[4], "frame" int32[2]; the fields of `Task.truth`, whole
+# "key" str, "crop" int32[4], "frame" int32[2]; the fields of `Task.truth`, whole
+Truth = Mapping[str, Any]
 Row = dict[str, Any]  # what was found of one image
-Predict = Callable[[Mapping[str, Any], Any], tuple[Mapping[str, Any], Any]]  # (batch, carry) -> ...
+# (batch, carry) -> (predictions [B, ...], carry); the carry is () before the first batch
+Predict = Callable[[Mapping[str, Any], Any], tuple[Mapping[str, Any], Any]]
 
 
 class Task(NamedTuple):
@@ -27,16 +27,20 @@ class Task(NamedTuple):
   Attributes:
     name: of the module.
     truth: fields judged against, kept whole in the native frame.
+    judged: predictions that `judge` reads; those of them that a network gives are fetched.
     protocol: NamedTuple class; its fields are what `config.evals.<name>.protocol` sets.
     protocols: published ones by name.
     check: raises errors.UserError for a protocol that makes no sense, naming the field.
     judge: (predictions of one image, truth, protocol) -> Row; "pixels" in it counts what was
       compared. Rows hold numbers, or arrays that `summarise` adds (a confusion matrix).
     summarise: rows -> {metric: mean}; raises errors.UserError where nothing could be compared.
-    columns: {metric: "min" or "max"}, in the order of tables; the first is the headline.
-    titles: {metric: title of its column}.
+    columns: {metric: "min" or "max"}, in the order of tables, which show those that a summary has;
+      the first is the headline.
+    titles: {metric: title of its column}, where that is not the metric's name.
     baselines: (training truths cut to the view, protocol) -> {name: predict} of predictors that
       never look at the input.
+    predictor: (predict, protocol, fields of the recipe's own) -> predict with what the protocol
+      asks of the network when it is tested (mirrored inputs).
     fit: (predictions of one image, (H, W)) -> the same in another frame.
     write: (folder, name, result) -> paths written; `result` holds the inputs and the predictions
       in the frame of the input.
@@ -46,6 +50,7 @@ class Task(NamedTuple):
 
   name: str
   truth: tuple[str, ...]
+  judged: tuple[str, ...]
   protocol: Any
   protocols: Mapping[str, Any]
   check: Callable[[Any], None]
@@ -54,6 +59,7 @@ class Task(NamedTuple):
   columns: Mapping[str, str]
   titles: Mapping[str, str]
   baselines: Callable[[Iterable[Maps], Any], Mapping[str, Predict]]
+  predictor: Callable[[Predict, Any, Mapping[str, Any]], Predict]
   fit: Callable[[Maps, tuple[int, int]], dict[str, np.ndarray]]
   write: Callable[[pathlib.Path, str, Maps], list[pathlib.Path]]
   scales: Callable[[Sequence[Mapping[str, Any]]], Any]

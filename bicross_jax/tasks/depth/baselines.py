@@ -23,7 +23,7 @@ class Baselines(NamedTuple):
   median: np.ndarray
 
   def predictors(self) -> dict:
-    """{"best constant": predict, "pixel median": predict}, for `run.evaluate`."""
+    """{"best constant": predict, "pixel median": predict}, for `evaluation.run.evaluate`."""
     constant = np.full_like(self.median, self.constant)
     return {"best constant": _predictor(constant), "pixel median": _predictor(self.median)}
 
@@ -93,7 +93,7 @@ def _known_median(x, known):
 
 
 def _predictor(depth):
-  def predict(batch):
-    return {"depth": np.broadcast_to(depth, (len(batch["mask"]), *depth.shape))}
+  def predict(batch, carry):
+    return {"depth": np.broadcast_to(depth, (len(batch["mask"]), *depth.shape))}, carry
 
   return predict

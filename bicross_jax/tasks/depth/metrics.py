@@ -1,9 +1,9 @@
-"""The seven depth metrics (Eigen et al. 2014) of one image, and the training loss beside them."""
+"""The seven depth metrics (Eigen et al. 2014) of one image, its mean error, and a training loss."""
 
 import numpy as np
 
-METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "d1", "d2", "d3")
-ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "sig")  # lower is better; d1..d3: higher
+METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "d1", "d2", "d3", "mde")
+CUTOFFS = (10, 20, 30)  # metres; where MVSEC's mean depth errors are cut off (Zhu et al. 2019)
 
 
 def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dict[str, float]:
@@ -11,7 +11,7 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
 
   With d the prediction and g the truth: abs_rel = mean |d - g| / g; sq_rel = mean (d - g)^2 / g
   (metres); rmse = sqrt mean (d - g)^2 (metres); rmse_log = sqrt mean (log d - log g)^2; d1, d2,
-  d3 = share of pixels with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3. `sig` is the loss
+  d3 = share of pixels with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3; mde as in `mde`. `sig` is the loss
   `losses.depth.sig` of this image alone: sqrt(var + 0.15 mean^2) of log(d + 0.1) - log(g + 0.1).
 
   Args:
@@ -41,5 +41,17 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
     "d1": float(np.mean(ratio < 1.25)),
     "d2": float(np.mean(ratio < 1.25**2)),
     "d3": float(np.mean(ratio < 1.25**3)),
+    "mde": 100 * float(np.mean(np.abs(difference))),
     "sig": float(np.sqrt(spread + 0.15 * shifted.mean() ** 2)),
   }
+
+
+def mde(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> float:
+  """Mean depth error over the valid pixels of one image in centimetres; NaN where there is none.
+
+  Args:
+    prediction, truth: float[H, W] metres, finite at valid pixels.
+    valid: bool[H, W].
+  """
+  difference = prediction[valid].astype(np.float64) - truth[valid]
+  return 100 * float(np.mean(np.abs(difference))) if difference.size else float("nan")

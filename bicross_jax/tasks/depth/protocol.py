@@ -5,38 +5,94 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from bicross_jax.losses import masks
+from bicross_jax import errors
+from bicross_jax.ops import crops
 from bicross_jax.tasks.depth import metrics
 
-SCALINGS = ("none", "median")
+SCALINGS = ("none", "median", "stereo")
+SPACES = ("depth", "disparity")
+INTERPOLATIONS = {  # OpenCV's are torch's: half-pixel centres, bicubic with a = -0.75; nearest
+  "bicubic": cv2.INTER_CUBIC,  # takes index floor(i * in / out)
+  "bilinear": cv2.INTER_LINEAR,
+  "nearest": cv2.INTER_NEAREST,
+}
+TINY = 1e-8  # keeps quotients of depths and disparities finite
 
 
 class Protocol(NamedTuple):
-  """Which pixels are compared, and in which units (BiCross section 4; defaults: outdoor).
+  """Which pixels are compared, and in which units. The defaults are BiCross's, outdoors.
 
   Attributes:
     min_depth, max_depth: metres. Pixels with min < truth < max count; predictions are clipped
-      to these values.
-    crop: of the whole frame: "garg", "eigen" or "none" (`losses.masks.crop_box`).
-    scaling: "none", or "median": each prediction is multiplied by median(truth) /
-      median(prediction) over the pixels that count, for networks without metric scale.
+      to these values after they are scaled.
+    crop: of the whole frame: "garg", "eigen" or "none" (`ops.crops.box`).
+    scaling: what predictions are multiplied by, for networks without metric scale: "none",
+      "median" (of each image, median(truth) / median(prediction) over the pixels that count) or
+      "stereo" (`factor`).
+    factor: metres for one unit of a network that was trained with a stereo baseline of another
+      length: 5.4 where 0.54 m was called 0.1 (Godard et al. 2019).
+    interpolation: how a prediction is brought to the size of its view in the frame: "bicubic",
+      "bilinear" or "nearest".
+    space: what is resized, "depth" or "disparity" (1 / depth).
+    flip: the prediction is averaged with that of the mirrored input (`postprocess.flipped`).
+    cutoffs: metres, some of 10, 20 and 30; the mean depth error is also taken over the pixels with
+      truth below each of them.
   """
 
   min_depth: float = 1e-3
   max_depth: float = 80.0
   crop: str = "garg"
   scaling: str = "none"
+  factor: float = 5.4
+  interpolation: str = "bicubic"
+  space: str = "depth"
+  flip: bool = False
+  cutoffs: tuple[int, ...] = ()
 
 
-def check(protocol: Protocol) -> Protocol:
-  """The protocol itself, or ValueError for a field that makes no sense."""
-  if protocol.crop not in masks.CROPS:
-    raise ValueError(f"unknown crop {protocol.crop!r}; known: {', '.join(masks.CROPS)}")
-  if protocol.scaling not in SCALINGS:
-    raise ValueError(f"unknown scaling {protocol.scaling!r}; known: {', '.join(SCALINGS)}")
-  if not 0 < protocol.min_depth < protocol.max_depth < np.inf:
-    raise ValueError(f"depth range {protocol.min_depth}..{protocol.max_depth} m is not a range")
-  return protocol
+_KITTI = Protocol(interpolation="bilinear", space="disparity")
+PROTOCOLS = {
+  # BiCross on outdoor sets, and on indoor ones with the cap that NYU v2 is evaluated to.
+  "bicross_outdoor": Protocol(),
+  "bicross_indoor": Protocol(max_depth=10.0),
+  # Eigen et al. 2014 in the form of Godard et al. 2019; the cap of 50 m begins at 1 m (Garg 2016).
+  "kitti_eigen": _KITTI,
+  "kitti_eigen_median": _KITTI._replace(scaling="median"),
+  "kitti_eigen_stereo": _KITTI._replace(scaling="stereo"),
+  "kitti_eigen_50": _KITTI._replace(min_depth=1.0, max_depth=50.0),
+  # Networks of another scale on NYU v2 as Peng et al. 2021 test them.
+  "nyu": Protocol(0.1, 10.0, "none", "median", interpolation="bilinear"),
+  # Make3D's criterion C1: truth below 70 m.
+  "make3d_c1": Protocol(max_depth=70.0, crop="none", scaling="median", interpolation="nearest"),
+  # Mean depth errors of MVSEC: no crop, and no cap below what a lidar sees.
+  "mvsec": Protocol(max_depth=1000.0, crop="none", cutoffs=metrics.CUTOFFS),
+}
+
+
+def check(protocol: Protocol) -> None:
+  """Nothing, or an error that names a field that makes no sense.
+
+  Raises:
+    errors.UserError: the error.
+  """
+  for field, choices in (
+    ("crop", crops.CROPS),
+    ("scaling", SCALINGS),
+    ("interpolation", INTERPOLATIONS),
+    ("space", SPACES),
+  ):
+    if (value := getattr(protocol, field)) not in choices:
+      raise errors.UserError(f"protocol.{field}={value!r}: choose from {', '.join(choices)}")
+  for field in ("min_depth", "max_depth", "factor"):
+    if not 0 < (value := getattr(protocol, field)) < np.inf:
+      raise errors.UserError(f"protocol.{field}={value!r} is not a positive number")
+  if protocol.min_depth >= protocol.max_depth:
+    raise errors.UserError(
+      f"protocol.min_depth={protocol.min_depth} is not below max_depth={protocol.max_depth}"
+    )
+  if wrong := [c for c in protocol.cutoffs if c not in metrics.CUTOFFS]:
+    known = ", ".join(map(str, metrics.CUTOFFS))
+    raise errors.UserError(f"protocol.cutoffs: {wrong[0]!r} is not one of {known}")
 
 
 def known_depth(depth: np.ndarray) -> np.ndarray:
@@ -47,21 +103,38 @@ def known_depth(depth: np.ndarray) -> np.ndarray:
 def valid_pixels(truth: np.ndarray, protocol: Protocol) -> np.ndarray:
   """bool[H, W]: pixels of the whole frame that count."""
   in_range = (truth > protocol.min_depth) & (truth < protocol.max_depth)
-  return in_range & masks.crop_mask(protocol.crop, *truth.shape)
+  return in_range & crops.mask(protocol.crop, *truth.shape)
+
+
+def resize(x: np.ndarray, size: tuple[int, int], interpolation: str = "bicubic") -> np.ndarray:
+  """A map in another size: float32[h, w, ...] -> float32[H, W, ...].
+
+  Args:
+    x: the map.
+    size: (H, W).
+    interpolation: of `INTERPOLATIONS`; none of them filters before it shrinks.
+  """
+  x = np.asarray(x, np.float32)
+  if x.shape[:2] == tuple(size):
+    return x
+  resized = cv2.resize(x, (size[1], size[0]), interpolation=INTERPOLATIONS[interpolation])
+  return resized.reshape(*size, *x.shape[2:])
 
 
 def paste(
-  prediction: np.ndarray, shape: tuple[int, int], view: tuple[int, int, int, int]
+  prediction: np.ndarray,
+  shape: tuple[int, int],
+  view: tuple[int, int, int, int],
+  interpolation: str = "bicubic",
+  space: str = "depth",
 ) -> np.ndarray:
   """The prediction at its place in a whole frame, 0 elsewhere: float32[H, W].
 
-  A prediction of another size than its view is resized with OpenCV's bicubic interpolation, which
-  is torch's (a = -0.75, align_corners False, no antialiasing).
-
   Args:
-    prediction: float[h, w], of what the network saw.
+    prediction: float[h, w], of what the network saw; resized to its view where it differs.
     shape: (H, W) of the whole frame.
     view: top, left, height, width of what the network saw, in pixels of the whole frame.
+    interpolation, space: as in `Protocol`.
 
   Raises:
     ValueError: the view does not lie in the frame.
@@ -70,9 +143,11 @@ def paste(
   inside = top >= 0 and left >= 0 and top + height <= shape[0] and left + width <= shape[1]
   if prediction.ndim != 2 or not inside or height < 1 or width < 1:
     raise ValueError(f"prediction {prediction.shape} of view {tuple(view)} in a frame of {shape}")
-  prediction = np.asarray(prediction, np.float32)
-  if prediction.shape != (height, width):
-    prediction = cv2.resize(prediction, (width, height), interpolation=cv2.INTER_CUBIC)
+  if space == "disparity":
+    disparity = resize(_inverse(prediction), (height, width), interpolation)
+    prediction = _inverse(disparity)
+  else:
+    prediction = resize(prediction, (height, width), interpolation)
   frame = np.zeros(shape, np.float32)
   frame[top : top + height, left : left + width] = prediction
   return frame
@@ -88,23 +163,20 @@ def predicted_frame(
   which is an error of nearly 100 %, and is reported.
 
   Args:
-    prediction: float[h, w] metres (or any unit with scaling "median").
+    prediction: float[h, w] metres, or any unit where the protocol scales.
     truth: float32[H, W] metres, whole frame, 0 = unknown.
     view: as in `paste`.
     protocol: what to do.
 
   Returns:
-    (float32[H, W] in min_depth..max_depth, bool[H, W] where it was NaN, the factor of "median").
+    (float32[H, W] in min_depth..max_depth, bool[H, W] where it was NaN, the factor of the scaling).
   """
   prediction = np.asarray(prediction, np.float32)
   prediction = np.where(np.isposinf(prediction), protocol.max_depth, prediction)
   prediction = np.where(np.isneginf(prediction), protocol.min_depth, prediction)
-  frame = paste(prediction, truth.shape, view)
-  factor = 1.0
-  compared = valid_pixels(truth, protocol) & ~np.isnan(frame)
-  if protocol.scaling == "median" and compared.any():
-    factor = float(np.median(truth[compared]) / max(np.median(frame[compared]), 1e-8))
+  frame = paste(prediction, truth.shape, view, protocol.interpolation, protocol.space)
   missing = np.isnan(frame)
+  factor = _factor(frame, truth, valid_pixels(truth, protocol) & ~missing, protocol)
   frame = np.where(missing, protocol.min_depth, np.float32(factor) * frame)
   return np.clip(frame, protocol.min_depth, protocol.max_depth), missing, factor
 
@@ -120,13 +192,29 @@ def measure(
     protocol: what to do.
 
   Returns:
-    `metrics.measure` and "pixels", "nan_pixels"; "scale" too with scaling "median".
+    `metrics.measure`, `metrics.mde` at every cut-off (NaN without a pixel below it) and "pixels",
+    "nan_pixels"; "scale" too with scaling "median".
   """
   truth = known_depth(truth)
   frame, missing, factor = predicted_frame(prediction, truth, view, protocol)
   valid = valid_pixels(truth, protocol)
   row = metrics.measure(frame, truth, valid)
+  for cutoff in protocol.cutoffs:
+    row[f"mde_{cutoff}"] = metrics.mde(frame, truth, valid & (truth < cutoff))
   row |= {"pixels": int(valid.sum()), "nan_pixels": int((valid & missing).sum())}
   if protocol.scaling == "median":
     row["scale"] = factor
   return row
+
+
+def _factor(frame, truth, compared, protocol):
+  """What the scaling of the protocol multiplies a prediction by."""
+  if protocol.scaling == "stereo":
+    return protocol.factor
+  if protocol.scaling == "median" and compared.any():
+    return float(np.median(truth[compared]) / max(np.median(frame[compared]), TINY))
+  return 1.0
+
+
+def _inverse(x):
+  return 1 / np.maximum(np.asarray(x, np.float32), np.float32(TINY))
