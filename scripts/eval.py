@@ -41,7 +41,8 @@ def main(argv: list[str]) -> int:
   domain = f"{config.data.name}/{config.data.domain}/{args.part}"
   print(f"{domain}: {report.summary['images']} images, checkpoint step {model.meta['step']}")
   rows = {f"{model.config.system} {model.config.stage}": report.summary, **baselines}
-  print(reports.table(rows))
+  task = stages.TASK
+  print(reports.table(rows, reports.shown(rows.values(), task.columns), task.titles))
   name = f"eval-{config.data.name}-{config.data.domain}-{args.part}"
   folder = pathlib.Path(args.output or pathlib.Path(args.checkpoint) / name)
   paths = reports.save(

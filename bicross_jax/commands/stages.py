@@ -7,17 +7,17 @@ import time
 import jax
 import ml_collections
 
-from bicross_jax import errors, inference, recipes
+from bicross_jax import errors, inference, recipes, tasks
 from bicross_jax.config import grammar
 from bicross_jax.data import pipeline
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.models import transfer
 from bicross_jax.recipes.bicross import common as depth_recipe
-from bicross_jax.tasks.depth import baselines as baseline
 from bicross_jax.tasks.depth import protocol as protocols
 from bicross_jax.train import checkpoints, devices, loop, processes, runs
 from bicross_jax.train.state import Initial
 
+TASK = tasks.create("depth")
 _TARGET_ORDER = 1 << 32  # keeps the order of the target's examples apart from that of the source's
 
 
@@ -62,7 +62,8 @@ def run(config, workdir=None, root="runs") -> dict:
   rules = protocol(config)
 
   def validate(predict):
-    return evaluation.evaluate(predict, judged.evaluation("validation"), rules).summary
+    batches = judged.evaluation("validation")
+    return evaluation.evaluate(TASK, _without_carry(predict), batches, rules).summary
 
   folder = workdir or default_workdir(config, root)
   with errors.writing(folder):
@@ -188,7 +189,8 @@ def evaluate(model: inference.Trained, config, part: str) -> evaluation.Report:
     part: "train", "validation" or "test".
   """
   devices.enable_compile_cache()
-  return evaluation.evaluate(model.predict, _examples(config).evaluation(part), protocol(config))
+  batches = _examples(config).evaluation(part)
+  return evaluation.evaluate(TASK, _without_carry(model.predict), batches, protocol(config))
 
 
 def baselines(model: inference.Trained, config, part: str) -> dict[str, dict[str, float]]:
@@ -201,12 +203,15 @@ def baselines(model: inference.Trained, config, part: str) -> dict[str, dict[str
     {baseline: summary}: the best constant and the per-pixel median of the depths that the network
     was trained on.
   """
-  rules, batches = protocol(config), _examples(config)
-  fitted = baseline.fit(pipeline.open(model.config.data).depths("train"), rules)
-  return {
-    name: evaluation.evaluate(predict, batches.evaluation(part), rules).summary
-    for name, predict in fitted.predictors().items()
-  }
+  rules = protocol(config)
+  depths = pipeline.open(model.config.data).depths("train")
+  fitted = TASK.baselines(({"depth": depth} for depth in depths), rules)
+  reports = evaluation.evaluate_all(TASK, fitted, _examples(config).evaluation(part), rules)
+  return {name: report.summary for name, report in reports.items()}
+
+
+def _without_carry(predict):
+  return lambda batch, carry: (predict(batch), carry)
 
 
 def _examples(config):

@@ -9,12 +9,13 @@ import re
 import jax
 import numpy as np
 
-from bicross_jax import files, inference
+from bicross_jax import files, inference, tasks
 from bicross_jax.commands import stages
 from bicross_jax.config import grammar
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
 
+TASK = tasks.create("depth")
 COLUMNS = ("abs_rel", "rmse", "d1")
 
 
@@ -66,11 +67,11 @@ def run(
     "",
     f"Part: {part}; seeds: {', '.join(map(str, seeds))}; mean [95 %].",
     "",
-    reports.table(cells, (*COLUMNS, "by seed"), markdown=True),
+    reports.table(cells, (*COLUMNS, "by seed"), TASK.titles, markdown=True),
   ]
   if comparisons:
     text += ["", reports.table(comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
-  reports.write_json(folder / "table.json", result)
+  files.write_json(folder / "table.json", result)
   with files.write_whole(folder / "table.md") as file:
     file.write(("\n".join(text) + "\n").encode())
   print("\n".join(text), f"\n\nwritten: {folder / 'table.md'}, {folder / 'table.json'}")
@@ -122,7 +123,7 @@ def chain(config, workdir=None, root="runs") -> dict:
       row.update({f"{where.target.domain} {m}": report.summary[m] for m in COLUMNS})
   columns = tuple(next(iter(rows.values())))
   text = reports.table(rows, columns, markdown=True)
-  reports.write_json(folders[-1] / "chain.json", rows)
+  files.write_json(folders[-1] / "chain.json", rows)
   with files.write_whole(folders[-1] / "chain.md") as file:
     file.write(f"{text}\n".encode())
   print(f"\n{text}\n\nwritten: {folders[-1] / 'chain.md'}, {folders[-1] / 'chain.json'}")

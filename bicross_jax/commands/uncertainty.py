@@ -248,7 +248,7 @@ def save(folder, found: Mapping[str, Domain], **about) -> list[pathlib.Path]:
   domains = {
     name: domain._asdict() | {"differences": differences(domain)} for name, domain in found.items()
   }
-  reports.write_json(paths[0], {**about, "domains": domains})
+  files.write_json(paths[0], {**about, "domains": domains})
   with files.write_whole(paths[1]) as file:
     file.write(text(found).encode())
   curves.save(

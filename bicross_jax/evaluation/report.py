@@ -1,8 +1,6 @@
 """Results as a table to read and as JSON to go on with."""
 
 from collections.abc import Iterable, Mapping, Sequence
-import json
-import math
 import pathlib
 
 import numpy as np
@@ -52,39 +50,17 @@ def save(folder, report: run.Report, **about) -> tuple[pathlib.Path, pathlib.Pat
 
   Returns:
     Both paths.
+
+  Raises:
+    errors.UserError: the folder cannot be written.
   """
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  paths = folder / "images.json", folder / "summary.json"
-  write_json(paths[0], report.rows)
-  write_json(paths[1], {**about, **report.summary})
+  paths = pathlib.Path(folder) / "images.json", pathlib.Path(folder) / "summary.json"
+  files.write_json(paths[0], report.rows)
+  files.write_json(paths[1], {**about, **report.summary})
   return paths
-
-
-def write_json(path, value) -> None:
-  """Writes JSON that every reader accepts; at no moment is there half a file under `path`.
-
-  NumPy numbers and arrays become numbers and lists, NaN and infinities null.
-  """
-  with files.write_whole(path) as file:
-    file.write(json.dumps(_plain(value), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def _cell(value):
   if value is None:
     return "-"
   return f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)
-
-
-def _plain(value):
-  if isinstance(value, Mapping):
-    return {str(k): _plain(v) for k, v in value.items()}
-  if hasattr(value, "_asdict"):  # named tuples keep their names
-    return _plain(value._asdict())
-  if isinstance(value, (list, tuple)):
-    return [_plain(v) for v in value]
-  if isinstance(value, (np.ndarray, np.generic)):
-    return _plain(value.tolist())
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value

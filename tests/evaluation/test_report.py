@@ -9,17 +9,25 @@ RESULTS = {
   "best constant": {"abs_rel": np.float64(1.0)},
 }
 
+TITLES = {"abs_rel": "AbsRel"}
+
 
 def test_text():
-  assert report.table(RESULTS, ["abs_rel", "d1"]) == (
+  assert report.table(RESULTS, ["abs_rel", "d1"], TITLES) == (
     "               AbsRel                    d1\n"
     "student         0.123  0.500 [0.400, 0.600]\n"
     "best constant   1.000                     -"
   )
 
 
+def test_titles_and_the_columns_that_have_results():
+  titled = report.table(RESULTS, ["abs_rel"], TITLES).splitlines()[0]
+  assert titled.split() == ["AbsRel"]
+  assert report.shown(RESULTS.values(), ["rmse", "d1", "abs_rel"]) == ["d1", "abs_rel"]
+
+
 def test_markdown():
-  lines = report.table(RESULTS, ["abs_rel", "d1"], markdown=True).split("\n")
+  lines = report.table(RESULTS, ["abs_rel", "d1"], TITLES, markdown=True).split("\n")
   assert lines[0] == "|               | AbsRel |                   d1 |"
   assert lines[1] == "| ------------- | -----: | -------------------: |"
   assert lines[3] == "| best constant |  1.000 |                    - |"
@@ -29,7 +37,7 @@ def test_markdown():
 def test_files(tmp_path):
   rows = [
     {"key": "a", "abs_rel": np.float32(0.5), "pixels": np.int64(3)},
-    {"key": "b", "abs_rel": float("nan"), "pixels": 0},
+    {"key": "b", "abs_rel": float("nan"), "pixels": 0, "confusion": np.eye(2, dtype=int)},
   ]
   found = run.Report(rows, {"abs_rel": 0.5, "images": 1})
   images, summary = report.save(
@@ -37,7 +45,7 @@ def test_files(tmp_path):
   )
   assert json.loads(images.read_text()) == [
     {"key": "a", "abs_rel": 0.5, "pixels": 3},
-    {"key": "b", "abs_rel": None, "pixels": 0},
+    {"key": "b", "abs_rel": None, "pixels": 0, "confusion": [[1, 0], [0, 1]]},
   ]
   assert json.loads(summary.read_text()) == {
     "interval": {"value": 0.5, "low": 0.4, "high": 0.6},
@@ -46,14 +54,3 @@ def test_files(tmp_path):
     "images": 1,
   }
   assert sorted(p.name for p in images.parent.iterdir()) == ["images.json", "summary.json"]
-
-
-def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
-  path = tmp_path / "x.json"
-  report.write_json(path, {"a": 1})
-  try:
-    report.write_json(path, {"a": object()})
-  except TypeError:
-    pass
-  assert json.loads(path.read_text()) == {"a": 1}
-  assert list(tmp_path.iterdir()) == [path]

@@ -3,6 +3,7 @@ import pytest
 
 from bicross_jax import errors
 from bicross_jax.evaluation import run
+from bicross_jax.tasks import depth
 from bicross_jax.tasks.depth import baselines
 from bicross_jax.tasks.depth import protocol as protocols
 
@@ -75,8 +76,8 @@ def test_evaluated_like_any_prediction(depths):
   ]
   batch = {"mask": np.array([True, True, True, False])}
   reports = {
-    name: run.evaluate(predict, [(batch, truths)], WHOLE)
-    for name, predict in fitted.predictors().items()
+    name: run.evaluate(depth.TASK, predict, [(batch, truths)], WHOLE)
+    for name, predict in depth.TASK.baselines(({"depth": x} for x in depths), WHOLE).items()
   }
   assert list(reports) == ["best constant", "pixel median"]
   want = np.mean([np.nanmean(np.abs(fitted.constant - x) / x) for x in known(depths[1:4])])

@@ -22,6 +22,7 @@ def by_loops(prediction, truth, valid):
     "sq_rel": math.fsum((d - g) ** 2 / g for d, g in pairs) / n,
     "rmse": math.sqrt(math.fsum((d - g) ** 2 for d, g in pairs) / n),
     "rmse_log": math.sqrt(math.fsum(math.log(d / g) ** 2 for d, g in pairs) / n),
+    "mde": 100 * math.fsum(abs(d - g) for d, g in pairs) / n,
     **{f"d{k}": sum(r < 1.25**k for r in ratios) / n for k in (1, 2, 3)},
   }
 

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from bicross_jax import errors
 from bicross_jax.ops import resize
-from bicross_jax.tasks.depth import metrics
+from bicross_jax.tasks.depth import TASK, metrics
 from bicross_jax.tasks.depth import protocol as protocols
 from bicross_jax.tasks.depth.protocol import Protocol
 
@@ -100,12 +101,89 @@ def test_median_scaling_takes_away_a_factor():
   assert one["rmse"] == pytest.approx(metrics.measure(by_hand, truth, truth > 0)["rmse"], rel=1e-5)
 
 
+def test_stereo_scaling_multiplies_by_the_factor():
+  truth = np.full((4, 6), 54.0, np.float32)
+  protocol = WHOLE._replace(scaling="stereo")
+  row = protocols.measure(np.full((4, 6), 9.0), truth, (0, 0, 4, 6), protocol)
+  assert row["abs_rel"] == pytest.approx(1 - 9 * 5.4 / 54, rel=1e-5)
+  exact = protocols.measure(truth / 6, truth, (0, 0, 4, 6), protocol._replace(factor=6.0))
+  assert exact["abs_rel"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(96, 160), (13, 77)])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_other_interpolations_are_torchs(mode, size):
+  torch = pytest.importorskip("torch")
+  x = np.random.default_rng(0).uniform(1, 80, (24, 40)).astype(np.float32)
+  got = protocols.paste(x, size, (0, 0, *size), mode)
+  want = torch.nn.functional.interpolate(torch.from_numpy(x)[None, None], size, mode=mode)
+  np.testing.assert_allclose(got, want[0, 0].numpy(), atol=2e-3)
+
+
+def test_disparities_are_resized_where_the_protocol_says_so():
+  """Between 2 m and 6 m lies 4 m, but 3 m for who averages disparities."""
+  x = np.array([[2.0, 6.0]], np.float32)
+  middle = lambda space: protocols.paste(x, (1, 3), (0, 0, 1, 3), "bilinear", space)[0, 1]
+  assert middle("depth") == pytest.approx(4)
+  assert middle("disparity") == pytest.approx(3)
+  protocol = WHOLE._replace(interpolation="bilinear", space="disparity")
+  truth = np.array([[2.0, 3.0, 6.0]], np.float32)
+  assert protocols.measure(x, truth, (0, 0, 1, 3), protocol)["abs_rel"] == pytest.approx(
+    0, abs=1e-6
+  )
+  odd = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0]], np.float32)
+  frame, missing, _ = protocols.predicted_frame(
+    odd, np.full((1, 5), 9, np.float32), (0, 0, 1, 5), protocol
+  )
+  np.testing.assert_allclose(frame[0, 1:], [80, 1e-3, 1e-3, 1e-3], rtol=1e-5)
+  np.testing.assert_array_equal(missing[0], [1, 0, 0, 0, 0])
+
+
+def test_mean_depth_error_in_centimetres_at_cutoffs():
+  truth = np.array([[5.0, 15.0, 25.0, 60.0, 0.0]], np.float32)
+  prediction = truth + np.array([[0.1, -0.2, 0.3, 4.0, 9.0]], np.float32)
+  row = protocols.measure(prediction, truth, (0, 0, 1, 5), protocols.PROTOCOLS["mvsec"])
+  assert row["mde"] == pytest.approx(100 * 4.6 / 4, rel=1e-5)
+  assert row["mde_10"] == pytest.approx(10, rel=1e-4)
+  assert row["mde_20"] == pytest.approx(15, rel=1e-4)
+  assert row["mde_30"] == pytest.approx(20, rel=1e-4)
+  far = protocols.measure(prediction, 4 * truth, (0, 0, 1, 5), protocols.PROTOCOLS["mvsec"])
+  assert np.isnan(far["mde_10"]) and far["mde_30"] == pytest.approx(1490, rel=1e-4)
+  summary = TASK.summarise([row, far])
+  assert summary["mde_10"] == pytest.approx(10, rel=1e-4)  # of the image that has such a pixel
+  assert summary["mde_30"] == pytest.approx((20 + 1490) / 2, rel=1e-4)
+  assert "mde_10" not in protocols.measure(prediction, truth, (0, 0, 1, 5), WHOLE)
+
+
+def test_published_protocols_make_sense_and_do_what_their_papers_say():
+  for protocol in protocols.PROTOCOLS.values():
+    protocols.check(protocol)
+  eigen = protocols.PROTOCOLS["kitti_eigen"]
+  assert (eigen.crop, eigen.min_depth, eigen.max_depth, eigen.scaling) == ("garg", 1e-3, 80, "none")
+  assert protocols.PROTOCOLS["kitti_eigen_50"].max_depth == 50
+  assert protocols.PROTOCOLS["nyu"].scaling == protocols.PROTOCOLS["make3d_c1"].scaling == "median"
+
+
 @pytest.mark.parametrize(
-  "change", [{"crop": "gargg"}, {"scaling": "mean"}, {"min_depth": 0.0}, {"max_depth": 1e-4}]
+  "change",
+  [
+    {"crop": "gargg"},
+    {"scaling": "mean"},
+    {"interpolation": "lanczos"},
+    {"space": "log"},
+    {"min_depth": 0.0},
+    {"max_depth": 1e-4},
+    {"max_depth": float("nan")},
+    {"max_depth": float("inf")},
+    {"factor": -1.0},
+    {"cutoffs": (10, 11)},
+  ],
 )
 def test_senseless_protocols_are_refused(change):
-  with pytest.raises(ValueError, match="|".join(map(str, change.values()))):
+  ((field, value),) = change.items()
+  with pytest.raises(errors.UserError, match=field) as refused:
     protocols.check(WHOLE._replace(**change))
+  assert str(value[-1] if field == "cutoffs" else value) in str(refused.value)
 
 
 def test_real_ground_truth(samples):
