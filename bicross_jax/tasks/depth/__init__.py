@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from bicross_jax import errors, tasks
+from bicross_jax.tasks import maps
 from bicross_jax.tasks.depth import baselines, metrics, postprocess
 from bicross_jax.tasks.depth import protocol as protocols
 
@@ -61,7 +62,9 @@ def predictor(predict: tasks.Predict, protocol: protocols.Protocol, own) -> task
 
 def fit(predictions: tasks.Maps, size: tuple[int, int]) -> dict[str, np.ndarray]:
   """Every map of one image in another size, (H, W), by bicubic interpolation."""
-  return {name: protocols.resize(x, size) for name, x in predictions.items()}
+  return {
+    name: maps.resize(np.asarray(x, np.float32), size, "bicubic") for name, x in predictions.items()
+  }
 
 
 def blind(

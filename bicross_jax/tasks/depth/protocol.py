@@ -2,20 +2,15 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.ops import crops
+from bicross_jax.tasks import maps
 from bicross_jax.tasks.depth import metrics
 
 SCALINGS = ("none", "median", "stereo")
 SPACES = ("depth", "disparity")
-INTERPOLATIONS = {  # OpenCV's are torch's: half-pixel centres, bicubic with a = -0.75; nearest
-  "bicubic": cv2.INTER_CUBIC,  # takes index floor(i * in / out)
-  "bilinear": cv2.INTER_LINEAR,
-  "nearest": cv2.INTER_NEAREST,
-}
 TINY = 1e-8  # keeps quotients of depths and disparities finite
 
 
@@ -78,7 +73,7 @@ def check(protocol: Protocol) -> None:
   for field, choices in (
     ("crop", crops.CROPS),
     ("scaling", SCALINGS),
-    ("interpolation", INTERPOLATIONS),
+    ("interpolation", maps.INTERPOLATIONS),
     ("space", SPACES),
   ):
     if (value := getattr(protocol, field)) not in choices:
@@ -106,21 +101,6 @@ def valid_pixels(truth: np.ndarray, protocol: Protocol) -> np.ndarray:
   return in_range & crops.mask(protocol.crop, *truth.shape)
 
 
-def resize(x: np.ndarray, size: tuple[int, int], interpolation: str = "bicubic") -> np.ndarray:
-  """A map in another size: float32[h, w, ...] -> float32[H, W, ...].
-
-  Args:
-    x: the map.
-    size: (H, W).
-    interpolation: of `INTERPOLATIONS`; none of them filters before it shrinks.
-  """
-  x = np.asarray(x, np.float32)
-  if x.shape[:2] == tuple(size):
-    return x
-  resized = cv2.resize(x, (size[1], size[0]), interpolation=INTERPOLATIONS[interpolation])
-  return resized.reshape(*size, *x.shape[2:])
-
-
 def paste(
   prediction: np.ndarray,
   shape: tuple[int, int],
@@ -144,10 +124,10 @@ def paste(
   if prediction.ndim != 2 or not inside or height < 1 or width < 1:
     raise ValueError(f"prediction {prediction.shape} of view {tuple(view)} in a frame of {shape}")
   if space == "disparity":
-    disparity = resize(_inverse(prediction), (height, width), interpolation)
+    disparity = maps.resize(_inverse(prediction), (height, width), interpolation)
     prediction = _inverse(disparity)
   else:
-    prediction = resize(prediction, (height, width), interpolation)
+    prediction = maps.resize(np.asarray(prediction, np.float32), (height, width), interpolation)
   frame = np.zeros(shape, np.float32)
   frame[top : top + height, left : left + width] = prediction
   return frame

@@ -1,0 +1,118 @@
+"""Semantic classes: mean IoU, accuracy, baselines, files and pictures.
+
+Predictions are "logits" float[h, w, K], or "label" uint8[h, w].
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from bicross_jax import errors, tasks
+from bicross_jax.tasks import maps
+from bicross_jax.tasks.classes import baselines, metrics
+from bicross_jax.tasks.classes import protocol as protocols
+
+IOU = [f"iou_{k}" for k in range(protocols.IGNORE)]
+
+
+def judge(predictions: tasks.Maps, truth: tasks.Truth, protocol: protocols.Protocol) -> tasks.Row:
+  """One image: "confusion" int64[K, K + 1], "miou", "accuracy", "pixels", "nan_pixels"."""
+  confusion = protocols.confusion(predictions, truth["label"], truth["crop"], protocol)
+  counts = {"pixels": int(confusion.sum()), "nan_pixels": int(confusion[:, -1].sum())}
+  return metrics.measure(confusion) | counts | {"confusion": confusion}
+
+
+def summarise(rows: Sequence[tasks.Row]) -> dict:
+  """Metrics of the confusion matrix of all images together, as is usual; not means over images.
+
+  Returns:
+    "miou", "accuracy", "iou_K" of each class, "images" (how many have ground truth),
+    "images_without_truth", "nan_pixels", "absent" (how many classes are in neither truth nor
+    prediction: they have no IoU and no part in the mean) and "confusion", int64[K, K + 1].
+
+  Raises:
+    errors.UserError: there is no image with a pixel to compare.
+  """
+  counted = [row for row in rows if row["pixels"]]
+  if not counted:
+    raise errors.UserError(
+      f"nothing to compare: none of {len(rows)} images has a pixel with a known label"
+    )
+  confusion = np.sum([row["confusion"] for row in counted], axis=0)
+  each = metrics.iou(confusion)
+  present = {IOU[k]: float(x) for k, x in enumerate(each) if not np.isnan(x)}
+  return (
+    metrics.measure(confusion)
+    | present
+    | {
+      "images": len(counted),
+      "images_without_truth": len(rows) - len(counted),
+      "nan_pixels": int(confusion[:, -1].sum()),
+      "absent": len(each) - len(present),
+      "confusion": confusion,
+    }
+  )
+
+
+def blind(
+  truths: Iterable[tasks.Maps], protocol: protocols.Protocol
+) -> Mapping[str, tasks.Predict]:
+  """The most frequent class, of all pixels and of each (`baselines.fit`)."""
+  return baselines.predictors(*baselines.fit((truth["label"] for truth in truths), protocol))
+
+
+def fit(predictions: tasks.Maps, size: tuple[int, int]) -> dict[str, np.ndarray]:
+  """The maps of one image in another size, (H, W), with "label" uint8[H, W] for logits.
+
+  Labels take the nearest; all else is resized bilinearly. A pixel without an answer gets 255.
+  """
+  out = {}
+  if not {"logits", "label"}.isdisjoint(predictions):
+    label, missing = protocols.label(predictions, size)
+    out["label"] = np.where(missing, protocols.IGNORE, label).astype(np.uint8)
+  for name, x in predictions.items():
+    if name not in ("logits", "label"):
+      out[name] = maps.resize(np.asarray(x, np.float32), size, "bilinear")
+  return out
+
+
+def write(folder, name, result):
+  """What `predict` leaves (`files.write`)."""
+  from bicross_jax.tasks.classes import files
+
+  return files.write(folder, name, result)
+
+
+def scales(examples):
+  """What all pictures of a figure share (`pictures.scales`)."""
+  from bicross_jax.tasks.classes import pictures
+
+  return pictures.scales(examples)
+
+
+def cells(example, scales):
+  """The columns of one row of a figure (`pictures.cells`)."""
+  from bicross_jax.tasks.classes import pictures
+
+  return pictures.cells(example, scales)
+
+
+TASK = tasks.Task(
+  name="classes",
+  truth=("label",),
+  judged=("logits", "label"),
+  protocol=protocols.Protocol,
+  protocols=protocols.PROTOCOLS,
+  check=protocols.check,
+  judge=judge,
+  summarise=summarise,
+  columns=dict.fromkeys(("miou", "accuracy", *IOU), "max"),
+  titles={"miou": "mIoU", "accuracy": "accuracy"}
+  | {name: f"IoU {k}" for k, name in enumerate(IOU)},
+  baselines=blind,
+  predictor=lambda predict, protocol, own: predict,
+  fit=fit,
+  write=write,
+  scales=scales,
+  cells=cells,
+)
