@@ -1,29 +1,22 @@
 """Sparsification and reliability of several measures of uncertainty, drawn for comparison."""
 
 from collections.abc import Mapping
-import io
+from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from bicross_jax import files
-from bicross_jax.tasks.depth import uncertainty
+from bicross_jax.viz import backend, panels
 
 # Told apart by colour (Okabe and Ito's, for every kind of sight) and by mark.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 SIZE = 3.4  # inches of a plot's side
-Judged = Mapping[str, Mapping[str, uncertainty.Judgement]]
+Judged = Mapping[str, Mapping[str, Any]]
 
 
 def save(path, judged: Judged, titles: Mapping[str, str], dpi: int = 110) -> None:
   """Writes `figure(judged, titles)` as a PNG; at no moment is there half a file under `path`."""
-  encoded = io.BytesIO()
-  FigureCanvasAgg(figure(judged, titles)).figure.savefig(encoded, format="png", dpi=dpi)
-  with files.write_whole(path) as file:
-    file.write(encoded.getbuffer())
+  panels.save(path, figure(judged, titles), dpi)
 
 
-def figure(judged: Judged, titles: Mapping[str, str]) -> Figure:
+def figure(judged: Judged, titles: Mapping[str, str]) -> backend.Figure:
   """A row of three plots for each domain; all rows share the axes of a column.
 
   Left: mean error of the pixels that are left when the most uncertain are left out. Middle: the
@@ -31,15 +24,15 @@ def figure(judged: Judged, titles: Mapping[str, str]) -> Figure:
   measure is multiplied by the factor fitted on the source.
 
   Args:
-    judged: {domain: {measure: Judgement}}, from `evaluation.uncertainty.judge`; a measure has one
-      colour throughout.
+    judged: {domain: {measure: what was found of it}}, with the fields of `tasks`' Judgement:
+      `sparsification`, `reliability`, `factor`, `calibrated`; a measure has one colour throughout.
     titles: {domain: what stands above its row}.
   """
   names = list(dict.fromkeys(name for measures in judged.values() for name in measures))
   if len(names) > len(STYLES):
     raise ValueError(f"{len(names)} measures: no more than {len(STYLES)} can be told apart")
   style = {name: dict(color=c, marker=m, ms=4, lw=1.5) for name, (c, m) in zip(names, STYLES)}
-  drawing = Figure(figsize=(3.1 * SIZE, (SIZE + 0.7) * len(judged)), layout="constrained")
+  drawing = backend.Figure(figsize=(3.1 * SIZE, (SIZE + 0.7) * len(judged)), layout="constrained")
   grid = drawing.subplots(len(judged), 3, sharex="col", sharey="col", squeeze=False)
   found = [j for measures in judged.values() for j in measures.values()]
   grid[0][0].set_ylim(0, 1.05 * max(j.sparsification.by_error[0] for j in found))

@@ -10,7 +10,10 @@ import subprocess
 import numpy as np
 from PIL import Image
 
-from bicross_jax import errors
+from bicross_jax import errors, files
+
+
+FASTEST = 1000  # frames a second
 
 
 def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
@@ -36,20 +39,15 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
     raise errors.UserError(f"{path}: a video ends in .mp4 or .gif")
   if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
     raise errors.UserError(f"{path}: .mp4 needs the package imageio-ffmpeg; .gif works without")
-  if not fps > 0:
-    raise errors.UserError(f"{path}: {fps} frames a second")
+  if not 0 < fps <= FASTEST:
+    raise errors.UserError(f"{path}: {fps} frames a second: more than 0 and at most {FASTEST}")
   frames = _checked(frames)
   first = next(frames, None)
   if first is None:
     raise errors.UserError(f"{path}: no frames to write")
-  draft = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
   writer = {".mp4": _write_mp4, ".gif": _write_gif}[path.suffix]
-  try:
-    count = writer(draft, itertools.chain([first], frames), fps)
-    os.replace(draft, path)
-  finally:
-    draft.unlink(missing_ok=True)
-  return count
+  with files.write_whole(path) as file:
+    return writer(file, itertools.chain([first], frames), fps)
 
 
 def _checked(frames):
@@ -63,7 +61,7 @@ def _checked(frames):
     yield frame
 
 
-def _write_mp4(path, frames, fps):
+def _write_mp4(file, frames, fps):
   import imageio_ffmpeg  # for its ffmpeg
 
   first = next(frames)
@@ -92,7 +90,7 @@ def _write_mp4(path, frames, fps):
     "-f",
     "mp4",
     "-y",
-    str(path),
+    file.name,
   ]
   count = 0
   # A group of its own, so that an interrupt from the keyboard is ours alone.
@@ -110,20 +108,24 @@ def _write_mp4(path, frames, fps):
       raise
   if ffmpeg.returncode:
     raise errors.UserError(
-      f"{path.parent}: the video cannot be written: ffmpeg stopped early (is the disk full?)"
+      f"{os.path.dirname(file.name)}: the video cannot be written: ffmpeg stopped early (is the "
+      "disk full?)"
     )
   return count
 
 
-def _write_gif(path, frames, fps):
+def _write_gif(file, frames, fps):
   count = 0
 
   def pictures():
     nonlocal count
-    for _count, frame in enumerate(frames, 1):
+    for frame in frames:
+      count += 1
       yield Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
 
   pictures = pictures()
   hundredths = max(round(100 / fps), 2)  # players slow down what is faster than 50 a second
-  next(pictures).save(path, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0)
+  next(pictures).save(
+    file, "GIF", save_all=True, append_images=pictures, duration=10 * hundredths, loop=0
+  )
   return count

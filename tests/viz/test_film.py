@@ -1,58 +1,64 @@
-"""Frames of a film: where pictures stand, and that one scale holds for all."""
+"""Frames of a film: where pictures stand, and that all are of one size."""
 
 import numpy as np
 import pytest
 
-from bicross_jax.viz import colour, film
+from bicross_jax.viz import colour, film, panels
+
+BAR = panels.Bar("metres", colour.Ramp("magma"), colour.Scale(1, 9, "log"))
 
 
-def _example(key, depth, shape=(60, 90), **more):
-  return {
-    "key": key,
-    "rgb": np.full((*shape, 3), 77, np.uint8),
-    "prediction": np.full(shape, depth, np.float32),
-    **more,
-  }
+def _row(value, shape=(60, 90), names=("in", "out"), bar=BAR, caption=""):
+  cell = panels.Cell(np.full((*shape, 3), value, np.uint8), bar, caption)
+  return dict.fromkeys(enumerate(names), cell)
 
 
-def _contains(frame, wanted):
-  return (frame == np.asarray(wanted, np.uint8)[None, None]).all(-1).sum()
+def _count(frame, value):
+  return (frame == value).all(-1).sum()
 
 
-def test_all_frames_have_the_scale_of_the_first_or_the_one_given():
-  ramp = np.linspace(2, 50, 60 * 90, dtype=np.float32).reshape(60, 90)
-  first = _example("a", 1.0) | {"prediction": ramp}
-  frames = list(film.frames([first, _example("b", 10.0), _example("c", 10.0)]))
-  scale = colour.common_scale(ramp)
-  ten = colour.depth_picture(np.full((1, 1), 10.0), scale)[0, 0]
-  pixels = 4 * 4 * 60 * 90  # enlarged four times
-  assert len(frames) == 3
-  assert all(_contains(f, ten) >= pixels for f in frames[1:])
-  assert all(_contains(f, (77, 77, 77)) >= pixels for f in frames)
-  assert (frames[1] != frames[2]).any()  # the name
-  given = colour.Scale(5, 20)
-  frame = next(film.frames([_example("b", 10.0)], given))
-  assert _contains(frame, colour.depth_picture(np.full((1, 1), 10.0), given)[0, 0]) >= pixels
+def test_small_pictures_are_enlarged_by_a_whole_factor_and_unchanged():
+  rows = [("a", _row(77)), ("b", _row(91))]
+  frames = list(film.frames(rows))
+  assert len(frames) == 2 and frames[0].dtype == np.uint8
+  for frame, value in zip(frames, (77, 91), strict=True):
+    assert _count(frame, value) >= 2 * 4 * 4 * 60 * 90
+  assert (frames[0] != frames[1]).any(-1)[: film.KEY].any()  # the name
+  exact = np.random.default_rng(0).integers(0, 255, (210, 300, 3), np.uint8)
+  (frame,) = film.frames([("", {(0, "x"): panels.Cell(exact)})])
+  top = film.KEY + film.TITLE
+  np.testing.assert_array_equal(frame[top : top + 210, film.GAP : film.GAP + 300], exact)
 
 
-@pytest.mark.parametrize("shape, layout", [((60, 90), "across"), ((60, 200), "down")])
-def test_frames_are_even_and_of_one_size_whatever_comes(shape, layout):
-  u = np.full(shape, 0.5, np.float32)
-  small = (31, 47)
-  examples = [
-    _example("a", 3.0, shape, uncertainty=u),
-    _example("b", 3.0, small, uncertainty=np.full(small, 0.1, np.float32)),
-  ]
-  frames = list(film.frames(examples))
-  assert len({f.shape for f in frames}) == 1 and frames[0].dtype == np.uint8
+@pytest.mark.parametrize("shape", [(60, 90), (60, 200), (375, 1242), (1080, 1920)])
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_frames_are_even_not_too_large_and_wide_like_a_screen(shape, count):
+  names = [str(i) for i in range(count)]
+  small = tuple(n // 2 for n in shape)
+  frames = list(film.frames([("a", _row(3, shape, names)), ("b", _row(4, small, names))]))
+  assert len({f.shape for f in frames}) == 1
   height, width, _ = frames[0].shape
-  assert height % 2 == width % 2 == 0 and (height > width) == (layout == "down")
+  assert height % 2 == width % 2 == 0 and width <= film.WIDEST
+  if count > 1:
+    assert 0.5 < width / height < 4
 
 
-def test_spikes_without_uncertainty_and_nothing_at_all():
-  spike = np.random.default_rng(0).integers(0, 256, (210, 300, 2), np.uint8)
-  example = {"key": "s", "spike": spike, "prediction": np.full((210, 300), 4.0)}
-  (frame,) = film.frames([example])
-  grey = colour.spike_picture(spike)
-  assert (frame[film.TITLE : film.TITLE + 210, film.GAP : film.GAP + 300] == grey).all()
+def test_frames_of_a_sequence_in_which_some_lack_the_truth():
+  with_truth = _row(50, names=("in", "out", "truth"), caption="AbsRel 0.1")
+  rows = [("a", _row(60, caption="")), ("b", with_truth), ("c", _row(70))]
+  template = film.template(row for _, row in rows)
+  assert list(template) == [(0, "in"), (1, "out"), (2, "truth")]
+  frames = list(film.frames(rows, template))
+  assert len({f.shape for f in frames}) == 1
+  assert _count(frames[1], 50) >= 3 * 16 * 60 * 90 and _count(frames[0], 60) < 2.1 * 16 * 60 * 90
+  with pytest.raises(ValueError, match="the template lacks"):
+    list(film.frames(rows))
+
+
+def test_odd_names_are_drawn_and_nothing_is_no_film():
+  names = ["$", "\\frac{", "a\udcffb", "\n", "\u5916", ""]
+  frames = list(film.frames((name, _row(5, names=names)) for name in names))
+  assert len(frames) == len(names)
   assert list(film.frames([])) == []
+  with pytest.raises(ValueError, match="no example"):
+    list(film.frames([("a", {})]))
