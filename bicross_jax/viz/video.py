@@ -12,8 +12,7 @@ from PIL import Image
 
 from bicross_jax import errors, files
 
-
-FASTEST = 1000  # frames a second
+SLOWEST, FASTEST = 0.01, 1000  # frames a second
 
 
 def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
@@ -39,8 +38,8 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
     raise errors.UserError(f"{path}: a video ends in .mp4 or .gif")
   if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
     raise errors.UserError(f"{path}: .mp4 needs the package imageio-ffmpeg; .gif works without")
-  if not 0 < fps <= FASTEST:
-    raise errors.UserError(f"{path}: {fps} frames a second: more than 0 and at most {FASTEST}")
+  if not SLOWEST <= fps <= FASTEST:
+    raise errors.UserError(f"{path}: {fps} frames a second is not in {SLOWEST} .. {FASTEST}")
   frames = _checked(frames)
   first = next(frames, None)
   if first is None:
