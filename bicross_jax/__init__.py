@@ -3,8 +3,8 @@
 __version__ = "0.1.0"
 
 
-def load(path, which: str = "best"):
-  """A trained network from a run's folder or one checkpoint's folder; see `inference.Trained`."""
+def load(path, which: str = "best", plugins=()):
+  """A trained network from a run's folder or one checkpoint's folder; see `inference.Model`."""
   from bicross_jax import inference
 
-  return inference.load(path, which)
+  return inference.load(path, which, plugins)

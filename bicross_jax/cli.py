@@ -2,6 +2,8 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+import io
+import os
 import sys
 import threading
 from typing import NoReturn
@@ -25,6 +27,18 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     "--which", choices=("best", "last"), default="best", help="which checkpoint of a run"
   )
   parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
+  add_plugin(parser)
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+  """Adds the argument by which a person trusts the recipes of a module of their own."""
+  parser.add_argument(
+    "--plugin",
+    action="append",
+    default=[],
+    metavar="MODULE",
+    help="a module outside this package whose recipe a checkpoint may name; its code runs",
+  )
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
@@ -36,12 +50,21 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
 
   Returns:
     what `main` returns; 2 after a UserError or where the file system refuses a file and 1 after a
-    TrainingError, whose message goes to standard error; 130 after an interrupt from the keyboard.
+    TrainingError, whose message goes to standard error; 130 after an interrupt from the keyboard;
+    0 where the reader of standard output has gone.
   """
   excepthook, threading.excepthook = threading.excepthook, _thread_failed
   logging.get_absl_logger().addFilter(_is_news)
+  for stream in (sys.stdout, sys.stderr):  # of names that the terminal's encoding does not have
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
   try:
-    return main(sys.argv[1:] if argv is None else argv)
+    status = main(sys.argv[1:] if argv is None else argv)
+    sys.stdout.flush()
+    return status
+  except BrokenPipeError:  # who read what is printed has gone; results are saved by then
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return 0
   except errors.UserError as error:
     return _end(f"error: {error}", 2)
   except errors.TrainingError as error:

@@ -1,68 +1,154 @@
-"""A trained network, restored from a run: config, module, variables, predict."""
+"""A trained network, restored from a run: config, networks, variables, predict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+import flax
 import jax
 import ml_collections
 import numpy as np
 
-from bicross_jax import errors, recipes
-from bicross_jax.train import checkpoints
+from bicross_jax import errors, fields, recipes
+from bicross_jax.config import check as checks
+from bicross_jax.config import grammar
+from bicross_jax.train import checkpoints, state
+
+Spec = Mapping[str, jax.ShapeDtypeStruct]
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class Model:
   """What a checkpoint publishes, ready to use.
 
   Attributes:
-    config: the config it was trained with.
-    module: the linen module; `module.apply(variables, x)` takes network input.
+    config: the config it was trained with, durations in steps.
+    recipe: what trained it.
     variables: {"params", "batch_stats"}, NumPy arrays.
     meta: versions, step and validation metrics of the checkpoint.
   """
 
   config: ml_collections.ConfigDict
-  module: Any
+  recipe: state.Recipe
   variables: Mapping[str, Any]
   meta: Mapping[str, Any]
   _predict: Any = dataclasses.field(repr=False)
+  _inspect: Any = dataclasses.field(repr=False)
+
+  @property
+  def networks(self) -> Mapping[str, Any]:
+    """{name: linen module}; with one, `module.apply(model.variables, x)` takes network input."""
+    return self.recipe.networks
+
+  @property
+  def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """{field: shape and dtype of one example} of what `predict` reads, as in training."""
+    return input_spec(self.recipe)
 
   def predict(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Predictions for a batch with the fields the network needs (`rgb` or `spike`, [B, H, W, ...]).
+    """Predictions for a batch with the fields the network reads (`inputs`), [B, ...] each.
+
+    A network with memory begins anew.
 
     Returns:
-      {"depth": float32[B, h, w] metres, "uncertainty": float32[B, h, w], ...} at the network's
-      resolution.
+      By the task: {"depth": float32[B, h, w] metres, "uncertainty": float32[B, h, w]} of depth
+      networks, at the network's resolution.
     """
-    return jax.device_get(self._predict(self.variables, dict(batch)))
+    return dict(jax.device_get(self.step(batch)[0]))
+
+  def step(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
+    """As `predict`, on the device and with memory: (predictions, carry for the next batch)."""
+    return self._predict(self.variables, self._read(batch), carry)
+
+  def inspect(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
+    """As `step`, with what pictures show besides ("feature")."""
+    return self._inspect(self.variables, self._read(batch), carry)
+
+  def _read(self, batch):
+    lacking = [name for name in self.recipe.inputs if name not in batch]
+    if lacking:
+      raise errors.UserError(
+        f"the network reads {', '.join(self.recipe.inputs)}; the batch has no {', '.join(lacking)}"
+      )
+    taken = (*self.recipe.inputs, *(name for name in ("reset",) if name in batch))
+    return {name: batch[name] for name in taken}
 
 
-def load(path, which: str = "best") -> Trained:
+def input_spec(recipe: state.Recipe, section: Mapping[str, Any] | None = None) -> Spec:
+  """{field: shape and dtype of one example} of what a recipe's `predict` reads.
+
+  Args:
+    recipe: which.
+    section: of a config, whose `height` and `width` maps have; None: as in training.
+  """
+  streams = recipe.batch_spec()
+  if hasattr(next(iter(streams.values())), "shape"):
+    streams = {"": streams}
+  out = {}
+  for name in recipe.inputs:
+    spec = next(fields_[name] for fields_ in streams.values() if name in fields_)
+    if section is not None and fields.get(name, recipe.fields).kind == "map":
+      shape = (section["height"], section["width"], *spec.shape[2:])
+      spec = jax.ShapeDtypeStruct(shape, spec.dtype)
+    out[name] = spec
+  return out
+
+
+def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
   """Restores a checkpoint.
 
   Args:
     path: a run's folder, or the folder of one checkpoint in it.
     which: "best" or "last", where `path` is a run's folder.
+    plugins: modules outside this package whose recipes the checkpoint may name; their code runs.
 
   Raises:
-    errors.UserError: nothing there, not a whole checkpoint of this package, or one of a part of a
-      network.
+    errors.UserError: nothing there, not a whole checkpoint of this package, one of a part of a
+      network, a config that cannot be run, or arrays that do not fit it.
   """
   folder = checkpoints.find(path, which)
-  variables, meta = checkpoints.restore_variables(folder)
+  meta = checkpoints.read_meta(folder)
   if meta.get("part", "params") != "params":
     raise errors.UserError(
       f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
-      "from with --config.init_from"
+      "from with --config.parents.weights.checkpoint"
     )
-  config = ml_collections.ConfigDict(meta["config"])
+  config = read_config(folder, meta, plugins)
+  recipe = recipes.create(config, plugins)
+  variables, _ = checkpoints.restore_variables(folder)
+  model = Model(
+    config,
+    recipe,
+    variables,
+    meta,
+    jax.jit(recipe.predict),
+    jax.jit(recipe.inspect or recipe.predict),
+  )
+  one = {
+    name: jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype) for name, spec in model.inputs.items()
+  }
   try:
-    recipe = recipes.create(config)
-  except AttributeError as error:  # a ConfigDict says so which field it lacks
-    raise errors.UserError(
-      f"{folder} is of bicross_jax {meta['versions']['bicross_jax']} or older; its config does not "
-      f"fit this version ({error})"
+    jax.eval_shape(recipe.predict, variables, one, ())
+  except (flax.errors.FlaxError, KeyError, TypeError, ValueError) as error:
+    told = " ".join(str(error).split())[:300]
+    raise errors.BadFileError(
+      folder / "variables", f"does not fit the network of its config: {told}"
     ) from error
-  return Trained(config, recipe.module, variables, meta, jax.jit(recipe.predict))
+  return model
+
+
+def read_config(folder, meta: Mapping[str, Any], plugins: Sequence[str] = ()):
+  """The config of a checkpoint, checked, with durations in steps.
+
+  Raises:
+    errors.BadFileError: it cannot be run by this version.
+  """
+  try:
+    config = checks.check(grammar.from_plain(meta["config"]), plugins)
+  except (errors.UserError, TypeError, ValueError, AttributeError, KeyError) as error:
+    version = meta.get("versions", {}).get("bicross_jax", "unknown")
+    told = " ".join(str(error).split())
+    raise errors.BadFileError(
+      folder, f"its config (of bicross_jax {version}) does not fit this version: {told}"
+    ) from error
+  return grammar.resolve_durations(config, meta.get("examples") or config.data.batch_size)

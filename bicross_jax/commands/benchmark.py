@@ -1,16 +1,18 @@
-"""Speed and memory of training steps and predictions, several configs side by side in one run."""
+"""Training and prediction speed of configs side by side: images/s, compile time, peak memory.
 
-from collections.abc import Mapping
+    python scripts/benchmark.py --config configs/bicross.py:pretrain \\
+        --config configs/bicross.py:pretrain,model.dtype=bfloat16
+
+Needs no data and no TensorFlow. Ratios are to the first config of the same run.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
 import time
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
-from bicross_jax import recipes
+from bicross_jax import cli, errors, fields
 from bicross_jax.config import grammar
-from bicross_jax.train import devices
-from bicross_jax.train import state as train_state
 
 EPOCH = 1000  # training examples that durations in epochs refer to
 
@@ -32,29 +34,85 @@ class Measured(NamedTuple):
   memory: int
 
 
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `configs` {spec: config}.
+
+  Raises:
+    errors.UserError: a wrong argument or config.
+  """
+  parser = cli.Parser(
+    "benchmark.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  add = parser.add_argument
+  add("--config", action="append", required=True, metavar="FILE[:ARG]", help="once or more")
+  add("--rounds", type=int, default=5, help="timings of each; the best counts")
+  add("--seconds", type=float, default=2.0, help="length of one timing")
+  args, rest = parser.parse_known_args(argv)
+  if not 1 <= args.rounds <= 10_000:
+    raise errors.UserError(f"--rounds {args.rounds}: 1 to 10000 are possible")
+  if not 0 < args.seconds <= 3600:
+    raise errors.UserError(f"--seconds {args.seconds:g}: more than 0 and at most 3600")
+  overrides = grammar.overrides_of(rest, "--config.")
+  args.configs = {spec: grammar.load(spec, overrides) for spec in args.config}
+  return args
+
+
+def main(argv: Sequence[str]) -> int:
+  """Measures what the arguments say and prints a table; returns the exit status."""
+  args = parse(argv)
+
+  import jax
+
+  from bicross_jax.evaluation import report
+
+  jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
+  device = jax.devices()[0]
+  print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")
+  measured = measure(args.configs, rounds=args.rounds, seconds=args.seconds)
+  first = next(iter(measured.values()))
+  rows = {
+    label: {
+      "train img/s": f"{m.train:.1f}",
+      "ratio": f"{m.train / first.train:.2f}",
+      "predict img/s": f"{m.predict:.1f}",
+      "ratio ": f"{m.predict / first.predict:.2f}",
+      "compile train": f"{m.compile_train:.1f} s",
+      "predict": f"{m.compile_predict:.1f} s",
+      "step memory": f"{m.memory / 2**20:.0f} MiB",
+    }
+    for label, m in measured.items()
+  }
+  print(report.table(rows, tuple(next(iter(rows.values()))), {}))
+  return 0
+
+
 class _Case:
   """One config, compiled and ready to be timed."""
 
   def __init__(self, config):
+    import jax
+    import numpy as np
+
+    from bicross_jax import inference, recipes
+    from bicross_jax.commands import training
+    from bicross_jax.train import devices
+
     rng = np.random.default_rng(0)
-    recipe = recipes.create(config)
-    batch = random_batch(rng, recipe.batch_spec(), config.data.batch_size)
+    recipe = recipes.create(config, grammar.trusted(config))
+    rows = config.data.batch_size
+    batch = random_batch(rng, recipe.batch_spec(), rows, recipe.fields)
     key = jax.random.key(config.seed)
-    state = devices.place(recipe.init(key, _random_parent(config, key)))
-    self.variables = jax.device_get(recipe.variables(devices.gather(state)))
-    self.rows, self.batch, self.key = (
-      config.data.batch_size,
-      devices.shard(batch),
-      devices.replicate(key),
-    )
-    self.state = state
+    state = devices.place(recipe.init(key, training.random_parents(config, key)))
+    variables = jax.device_get(recipe.variables(devices.gather(state)))
+    self.rows, self.state = rows, state
+    self.batch, self.key = devices.shard(batch), devices.replicate(key)
     self.step, self.compile_train = _timed(
-      lambda: devices.pmap_step(recipe.train_step).lower(state, self.batch, self.key).compile()
+      lambda: devices.step(recipe.train_step).lower(state, self.batch, self.key).compile()
     )
-    self.one = jax.device_put(batch.get("source", batch))
-    self.variables = jax.device_put(self.variables)
-    self.predict, self.compile_predict = _timed(
-      lambda: jax.jit(recipe.predict).lower(self.variables, self.one).compile()
+    one = random_batch(rng, inference.input_spec(recipe), rows, recipe.fields)
+    self.one, self.variables = jax.device_put((one, variables))
+    self.compiled, self.compile_predict = _timed(
+      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile()
     )
     plan = self.step.memory_analysis()
     self.memory = (
@@ -68,6 +126,9 @@ class _Case:
     self.state, metrics = self.step(self.state, self.batch, self.key)
     return metrics
 
+  def predict(self):
+    return self.compiled(self.variables, self.one, ())
+
 
 def measure(
   configs: Mapping[str, Any], *, rounds: int = 5, seconds: float = 2.0
@@ -76,7 +137,7 @@ def measure(
 
   Args:
     configs: label -> config; batches are random numbers of the recipe's
-      shapes, a stage that starts from another starts from random weights.
+      shapes, a stage that starts from others starts from random weights.
     rounds: how often each is timed; the best counts.
     seconds: length of one timing.
 
@@ -89,10 +150,7 @@ def measure(
   best = {label: [0.0, 0.0] for label in cases}
   for _ in range(rounds):
     for label, case in cases.items():
-      speeds = (
-        case.rows * _rate(case.train, seconds),
-        case.rows * _rate(lambda c=case: c.predict(c.variables, c.one), seconds),
-      )
+      speeds = (case.rows * _rate(call, seconds) for call in (case.train, case.predict))
       best[label] = [max(a, b) for a, b in zip(best[label], speeds, strict=True)]
   return {
     label: Measured(*best[label], case.compile_train, case.compile_predict, case.memory)
@@ -100,32 +158,21 @@ def measure(
   }
 
 
-def random_batch(rng, spec, rows: int) -> dict[str, Any]:
-  """A batch of random numbers: uint8 fields uniform, float fields (depth) 2 to 50.
+def random_batch(rng, spec, rows: int, own: Mapping[str, fields.Field]) -> dict[str, Any]:
+  """A batch of random numbers that its fields may hold (`fields.random`).
 
   Args:
     rng: NumPy's.
     spec: a recipe's batch_spec, of one stream or of several.
     rows: of each stream.
+    own: fields of the recipe's own.
   """
   if not hasattr(next(iter(spec.values())), "dtype"):
-    return {stream: random_batch(rng, fields, rows) for stream, fields in spec.items()}
+    return {stream: random_batch(rng, specs, rows, own) for stream, specs in spec.items()}
   return {
-    name: rng.integers(0, 256, (rows, *s.shape), np.uint8)
-    if s.dtype == np.uint8
-    else rng.uniform(2, 50, (rows, *s.shape)).astype(s.dtype)
+    name: fields.random(rng, fields.get(name, own), (rows, *s.shape), s.dtype)
     for name, s in spec.items()
   }
-
-
-def _random_parent(config, key):
-  """Variables of a randomly initialised parent stage, where the config has one."""
-  if "parent" not in config:
-    return None
-  config = grammar.resolve_durations(config.parent, EPOCH)
-  parent = recipes.create(config)
-  variables = parent.variables(parent.init(key, _random_parent(config, key)))
-  return train_state.Initial(init_from=variables, teacher=variables)
 
 
 def _timed(function):
@@ -136,6 +183,8 @@ def _timed(function):
 
 def _rate(call, seconds):
   """Calls a second."""
+  import jax
+
   jax.block_until_ready(call())
   began, count = time.perf_counter(), 0
   while time.perf_counter() - began < seconds:

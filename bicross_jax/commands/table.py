@@ -1,31 +1,69 @@
-"""Tables of an experiment: rows of configs times seeds, trained, tested and compared."""
+"""Trains and tests the rows of a table over several seeds, and writes it as JSON and Markdown.
 
+    python scripts/table.py --table configs/bicross.py:cfkd --seeds 0,1,2
+
+The tables of a system stand beside its config file (configs/tables). What is finished is not done
+again: an interrupted table goes on where it stopped, and stages that several rows start from are
+trained once.
+"""
+
+import argparse
 from collections.abc import Sequence
 import copy
-import json
 import pathlib
 import re
 
-import jax
-import numpy as np
+from bicross_jax import cli, errors, files, tasks
+from bicross_jax.config import grammar, rules, tables
 
-from bicross_jax import files, inference, tasks
-from bicross_jax.commands import stages
-from bicross_jax.config import grammar
-from bicross_jax.evaluation import bootstrap
-from bicross_jax.evaluation import report as reports
+_SEEDS = rules.several(rules.whole(0, rules.SEEDS - 1), least=1)
 
-TASK = tasks.create("depth")
-COLUMNS = ("abs_rel", "rmse", "d1")
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `table` loaded and `seeds` as numbers.
+
+  Raises:
+    errors.UserError: a wrong argument, table, seed or place.
+  """
+  parser = cli.Parser(
+    "table.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  add = parser.add_argument
+  add("--table", required=True, metavar="FILE:NAME")
+  add("--seeds", default="0,1,2", help="comma-separated")
+  add("--part", choices=("validation", "test"), default="test")
+  add("--root", default="runs", help="folder of all runs")
+  add("--output", help="folder of the table (default <root>/<system>/tables/<name>)")
+  args, rest = parser.parse_known_args(argv)
+  words = args.seeds
+  try:
+    args.seeds = tuple(int(s) for s in words.split(","))
+  except ValueError:
+    raise errors.UserError(f"--seeds {words!r} is no list of whole numbers") from None
+  problem = rules.wrong(_SEEDS, args.seeds)
+  if problem or len(set(args.seeds)) < len(args.seeds):
+    raise errors.UserError(f"--seeds {words!r}: {problem or 'one comes twice'}")
+  args.table = tables.load(args.table, grammar.overrides_of(rest, "--config."))
+  for place in (args.root, args.output):
+    if place is not None:
+      files.check_output_folder(place)
+  return args
+
+
+def main(argv: Sequence[str]) -> int:
+  """Makes the table that the arguments name; returns the exit status."""
+  args = parse(argv)
+  run(args.table, args.seeds, part=args.part, root=args.root, output=args.output)
+  return 0
 
 
 def run(
-  table: grammar.Table, seeds: Sequence[int], *, part: str = "test", root="runs", output=None
+  table: tables.Table, seeds: Sequence[int], *, part: str = "test", root="runs", output=None
 ) -> dict:
   """Trains every row with every seed, tests it, and writes `table.md` and `table.json`.
 
   Every cell is the mean over seeds and images with its 95 % bootstrap interval; a comparison is
-  the paired difference of AbsRel on the same images (negative: this row is better).
+  the paired difference of the first column on the same images.
 
   Args:
     table: what to run; runs and results that are already there are taken as they are.
@@ -37,23 +75,36 @@ def run(
   Returns:
     What `table.json` holds.
   """
-  system = next(iter(table.rows.values())).config.system
-  folder = pathlib.Path(output or pathlib.Path(root) / system / "tables" / table.name)
+  import numpy as np
+
+  from bicross_jax.evaluation import bootstrap
+  from bicross_jax.evaluation import report as reports
+
+  config = next(iter(table.rows.values())).config
+  task = tasks.create(config.task)
+  columns = tuple(table.columns or task.columns)
+  titles = {**task.titles, "against": f"{task.titles.get(columns[0], columns[0])} minus that of"}
+  folder = pathlib.Path(output or pathlib.Path(root) / config.system / "tables" / table.name)
   scores = {
     label: [test(row, seed, part, root) for seed in seeds] for label, row in table.rows.items()
   }
+  values = {
+    label: {
+      c: np.array([[row[c] for row in rows] for rows in found])
+      for c in columns
+      if all(c in row for rows in found for row in rows)
+    }
+    for label, found in scores.items()
+  }
   cells, comparisons = {}, {}
   for label, row in table.rows.items():
-    values = {
-      m: np.array([[r[m] for r in run_rows] for run_rows in scores[label]]) for m in COLUMNS
-    }
-    cells[label] = {m: bootstrap.mean(v) for m, v in values.items()}
-    cells[label]["by seed"] = " ".join(f"{v:.3f}" for v in values["abs_rel"].mean(1))
+    cells[label] = {c: bootstrap.mean(v) for c, v in values[label].items()}
+    first = values[label][columns[0]]
+    cells[label]["by seed"] = " ".join(f"{v:.3f}" for v in first.mean(1))
     if row.against:
-      other = np.array([[r["abs_rel"] for r in run_rows] for run_rows in scores[row.against]])
       comparisons[label] = {
-        "AbsRel minus that of": row.against,
-        "difference": bootstrap.difference(values["abs_rel"], other),
+        "against": row.against,
+        "difference": bootstrap.difference(first, values[row.against][columns[0]]),
       }
   result = {
     "title": table.title,
@@ -67,67 +118,84 @@ def run(
     "",
     f"Part: {part}; seeds: {', '.join(map(str, seeds))}; mean [95 %].",
     "",
-    reports.table(cells, (*COLUMNS, "by seed"), TASK.titles, markdown=True),
+    reports.table(cells, (*columns, "by seed"), titles, markdown=True),
   ]
   if comparisons:
-    text += ["", reports.table(comparisons, ("AbsRel minus that of", "difference"), markdown=True)]
-  files.write_json(folder / "table.json", result)
-  with files.write_whole(folder / "table.md") as file:
-    file.write(("\n".join(text) + "\n").encode())
-  print("\n".join(text), f"\n\nwritten: {folder / 'table.md'}, {folder / 'table.json'}")
+    text += ["", reports.table(comparisons, ("against", "difference"), titles, markdown=True)]
+  paths = _write(folder / "table", text, result)
+  print("\n".join(text), f"\n\nwritten: {', '.join(map(str, paths))}")
   return result
 
 
-def test(row: grammar.Row, seed: int, part: str = "test", root="runs") -> list[dict]:
-  """Metrics of each image for one row and one seed; trained and tested only where that is new.
+def test(row: tables.Row, seed: int, part: str = "test", root="runs") -> list[dict]:
+  """What the task found of each image, for one row and one seed.
 
-  The run lies where a stage that starts from it looks for it (`stages.run_folder`), so it serves
-  all rows that stand on it or differ in the test alone.
+  It is trained and tested only where that is new. The run lies where a stage that starts from it
+  looks for it (`training.run_folder`), so it serves all rows that stand on it or differ in the
+  test alone.
   """
+  import jax
+
+  from bicross_jax import inference
+  from bicross_jax.commands import evaluate, training
+  from bicross_jax.evaluation import report as reports
+
   config = copy.deepcopy(row.config)
   config.seed = seed  # parents follow
-  workdir = pathlib.Path(stages.run_folder(config, root, spare_default=True)[0])
+  workdir = pathlib.Path(training.run_folder(config, root, spare_default=True)[0])
   where = workdir / "-".join([part, *map(_slug, row.test)])
-  if not (where / "images.json").is_file():
-    stages.run(config, workdir=workdir, root=root)
-    model = inference.load(workdir)
-    report = stages.evaluate(model, stages.evaluation_config(model.config, None, row.test), part)
+  file = where / "images.json"
+  if not file.is_file():
+    training.run(config, workdir=workdir, root=root)
+    model = inference.load(workdir, plugins=grammar.trusted(config))
+    report = evaluate.evaluate(model, evaluate.test_config(model.config, overrides=row.test), part)
     reports.save(where, report)
     # Every compiled network maps thousands of pieces of memory, and a process may have some 65,000
     # (vm.max_map_count of Linux): past that XLA aborts. No row needs the networks of another.
     jax.clear_caches()
-  return [r for r in json.loads((where / "images.json").read_text()) if r["pixels"]]
+  return [r for r in files.read_json(file) if r["pixels"]]
 
 
 def chain(config, workdir=None, root="runs") -> dict:
-  """Tests every stage that a finished run stands on, and itself, on its source and its target.
+  """Tests every stage that a finished run stands on, and itself, on each of its `evals`.
 
   Args:
-    config: of the last stage; `target`, where it has one, is the second domain.
-    workdir, root: as for `stages.run`.
+    config: of the last stage.
+    workdir, root: as for `training.run`.
 
   Returns:
-    {stage and modality: {domain and metric: mean over the test images}}, which is also printed and
+    {stage and inputs: {domain and metric: mean over the test images}}, which is also printed and
     written to `chain.md` and `chain.json` in the run's folder.
   """
-  folders, rows = stages.chain(config, workdir, root), {}
-  sections = [name for name in ("data", "target") if name in config]
+  from bicross_jax import inference
+  from bicross_jax.commands import evaluate, training
+  from bicross_jax.evaluation import report as reports
+
+  task = tasks.create(config.task)
+  columns = tuple(task.columns)[:3]
+  folders, rows = training.chain(config, workdir, root), {}
   for folder in folders:
-    model = inference.load(folder)
-    row = rows[f"{model.config.stage} ({model.config.input.modality})"] = {}
-    for section in sections:
-      where = copy.deepcopy(config)
-      with where.unlocked():  # a stage without a target has no such field
-        where.target = where[section]
-      report = stages.evaluate(model, stages.evaluation_config(model.config, where), "test")
-      row.update({f"{where.target.domain} {m}": report.summary[m] for m in COLUMNS})
-  columns = tuple(next(iter(rows.values())))
-  text = reports.table(rows, columns, markdown=True)
-  files.write_json(folders[-1] / "chain.json", rows)
-  with files.write_whole(folders[-1] / "chain.md") as file:
-    file.write(f"{text}\n".encode())
-  print(f"\n{text}\n\nwritten: {folders[-1] / 'chain.md'}, {folders[-1] / 'chain.json'}")
+    model = inference.load(folder, plugins=grammar.trusted(config))
+    row = rows[f"{model.config.stage} ({', '.join(model.recipe.inputs)})"] = {}
+    for name in config.evals:
+      where = evaluate.test_config(model.config, config, evaluation=name)
+      report = evaluate.evaluate(model, where, "test")
+      row.update(
+        {f"{where.data.domain} {task.titles.get(c, c)}": report.summary[c] for c in columns}
+      )
+  text = [reports.table(rows, tuple(next(iter(rows.values()))), {}, markdown=True)]
+  paths = _write(folders[-1] / "chain", text, rows)
+  print(f"\n{text[0]}\n\nwritten: {', '.join(map(str, paths))}")
   return rows
+
+
+def _write(stem: pathlib.Path, text: Sequence[str], result) -> tuple[pathlib.Path, pathlib.Path]:
+  """Writes STEM.md and STEM.json."""
+  paths = stem.with_suffix(".md"), stem.with_suffix(".json")
+  files.write_json(paths[1], result)
+  with files.write_whole(paths[0]) as file:
+    file.write(("\n".join(text) + "\n").encode())
+  return paths
 
 
 def _slug(label):

@@ -6,104 +6,189 @@ an error with the nearest right ones before anything is run.
 
 from collections.abc import Iterable, Mapping, Sequence
 import copy
-import difflib
 import importlib.util
+import inspect
 import pathlib
-import re
-from typing import NamedTuple
+from typing import Any
 
 import ml_collections
 
 from bicross_jax import errors
+from bicross_jax.config import check as checks
+from bicross_jax.config import rules
+from bicross_jax.names import nearest
 
 ConfigDict = ml_collections.ConfigDict
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?)?")
-
-
-class Row(NamedTuple):
-  """One row of a table of experiments.
-
-  Attributes:
-    config: what is trained; the table sets its seed.
-    test: fields of `data` and `eval` that differ in the test, ("data.domain=foggy", ...).
-    against: the label of the row this one is compared with, or "".
-  """
-
-  config: ConfigDict
-  test: Sequence[str] = ()
-  against: str = ""
-
-
-class Table(NamedTuple):
-  """A table of experiments: its name, its title, and rows by label, in order."""
-
-  name: str
-  title: str
-  rows: Mapping[str, Row]
+# What the code of a config file may raise; a person reads it in one line.
+_RAISED = (
+  ArithmeticError,
+  AssertionError,
+  AttributeError,
+  ImportError,
+  LookupError,
+  NameError,
+  OSError,
+  RuntimeError,
+  SyntaxError,
+  TypeError,
+  ValueError,
+)
+_DURATIONS = ("steps", "log_every", "validate_every", "checkpoint_every")
 
 
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
-  """The config that `FILE[:ARG]` and a list of `key=value` name.
+  """The config that `FILE[:ARG]` and a list of `key=value` name, checked whole.
 
   Args:
     spec: path of a config file, after a colon the argument of its `get_config`.
     overrides: "train.steps=200" and the like, applied in order.
 
   Raises:
-    errors.UserError: no such file, or an unknown stage, scenario, key or value.
+    errors.UserError: no such file, an unknown stage, scenario or key, or a config that cannot be run.
   """
   path, _, arg = spec.partition(":")
-  config = _config_module(path).get_config(arg)
+  config = _made(path, arg)
   for item in overrides:
     override(config, item)
+  check(config)
   return config
 
 
-def load_table(spec: str, overrides: Iterable[str] = ()) -> "Table":
-  """The table that `FILE:NAME` names, one of `get_tables()` of a config file.
+def check(config: ConfigDict, children: Sequence[tuple] = ()) -> None:
+  """Checks a config that came from a config file, and those of the stages it starts from.
+
+  Naming a config file is trust in the recipe that it names.
 
   Args:
-    spec: path of a config file and the table's name.
-    overrides: "train.steps=20" and the like, set in every row's config.
+    config: which.
+    children: (file, stage, scenario) of the stages that start from it.
 
   Raises:
-    errors.UserError: no such file or table, or a wrong override.
+    errors.UserError: as `config.check.check`; or a stage that starts from itself.
   """
-  path, _, name = spec.partition(":")
-  module = _config_module(path)
-  tables = module.get_tables() if hasattr(module, "get_tables") else {}
-  if name not in tables:
-    raise errors.UserError(f"{path} has no table {name!r}{_nearest(name, tables)}")
-  for row in tables[name].rows.values():
-    for item in overrides:
-      override(row.config, item)
-  return tables[name]
+  checks.check(config, plugins=trusted(config))
+  here = (config.file, config.stage, config.scenario)
+  if here in children:
+    raise errors.UserError(f"stage {config.stage} of {config.file} starts from itself")
+  for role in config.get("parents", {}):
+    made = parent(config, role)
+    if made is not None:
+      check(made, (*children, here))
 
 
-def _config_module(path: str):
+def trusted(config: ConfigDict) -> tuple[str, ...]:
+  """The module of the recipe of a config that came from a config file."""
+  return (str(config.get("recipe", "")).partition(":")[0],)
+
+
+def parent(config: ConfigDict, role: str) -> ConfigDict | None:
+  """The config of the stage that `config.parents.<role>` names, or None where it names none.
+
+  It is that stage's own config, in which the fields that `follow` lists ("data", all of a section;
+  "-data.limit", but not that one) have the child's values, and then `change` ("key=value") is made.
+
+  Raises:
+    errors.UserError: no such file or stage, or a wrong change.
+  """
+  section = config.parents[role]
+  if section.stage is None or section.checkpoint is not None:
+    return None
+  path = section.get("file") or config.file
+  out = _made(path, f"{section.stage},{section.get('scenario') or config.scenario}")
+  here = dict(checks.flatten(config))
+  for name, _ in list(checks.flatten(out)):
+    if name in here and _follows(name, section.get("follow", ())):
+      node, leaf = _node(out, name)
+      node[leaf] = here[name]
+  for item in section.get("change", ()):
+    try:
+      override(out, item)
+    except errors.UserError as error:
+      raise errors.UserError(f"parents.{role}: {error}") from error
+  return out
+
+
+def _follows(name, patterns) -> bool:
+  """Whether the longest of some patterns that a name lies under has no minus."""
+  found = [p for p in patterns if f"{name}.".startswith(f"{p.removeprefix('-')}.")]
+  return bool(found) and not max(found, key=lambda p: len(p.removeprefix("-"))).startswith("-")
+
+
+def _node(config, name):
+  *sections, leaf = name.split(".")
+  for word in sections:
+    config = config[word]
+  return config, leaf
+
+
+def choices(path: str) -> tuple[Sequence[str], Sequence[str]]:
+  """(stages, scenarios) of a config file: its `STAGES` and `SCENARIOS`.
+
+  Raises:
+    errors.UserError: no such file, or one that does not say.
+  """
+  module = module_of(path)
+  for name in ("STAGES", "SCENARIOS"):
+    if not hasattr(module, name):
+      raise errors.UserError(f"{path} does not list its {name.lower()} (no {name} in it)")
+  return tuple(module.STAGES), tuple(module.SCENARIOS)
+
+
+def _made(path: str, arg: str) -> ConfigDict:
+  """What `get_config(arg)` of a config file gives, with the file's path in it."""
+  module = module_of(path)
+  if not callable(getattr(module, "get_config", None)):
+    raise errors.UserError(f"{path} has no function get_config(arg)")
+  try:
+    config = module.get_config(arg)
+  except errors.UserError:
+    raise
+  except _RAISED as error:
+    raise errors.UserError(f"{path}: {_told(error)}") from error
+  if not isinstance(config, ConfigDict):
+    raise errors.UserError(
+      f"{path}: get_config({arg!r}) gave {type(config).__name__}, not an ml_collections ConfigDict"
+    )
+  with config.unlocked():
+    config.file = path
+  return config
+
+
+def module_of(path: str) -> Any:
+  """The module of a config file.
+
+  Raises:
+    errors.UserError: there is no such file, or it cannot be run; the message says where it stops.
+  """
   file = pathlib.Path(path)
-  if not file.is_file():
+  try:
+    there = file.is_file()
+  except OSError as error:
+    raise errors.BadFileError(path, error.strerror or str(error)) from error
+  if not there:
     folder = file.parent if file.parent.is_dir() else pathlib.Path("configs")
     found = sorted(str(p) for p in folder.glob("*.py"))
-    raise errors.UserError(f"no config file {path}{_nearest(path, found)}")
-  module_spec = importlib.util.spec_from_file_location(f"bicross_config_{file.stem}", file)
-  module = importlib.util.module_from_spec(module_spec)
-  module_spec.loader.exec_module(module)
+    raise errors.UserError(f"no config file {path}{nearest(path, found)}")
+  spec = importlib.util.spec_from_file_location(f"bicross_config_{file.stem}", file)
+  if spec is None:
+    raise errors.UserError(f"{path} is no Python file")
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+  except errors.UserError:
+    raise
+  except _RAISED as error:
+    raise errors.UserError(f"{path}: {_told(error)}") from error
   return module
 
 
-def from_flags(spec: str, flags: Sequence[str], prefix: str = "--config.") -> ConfigDict:
-  """The config of `--config SPEC` and of what else stood on the command line.
-
-  Args:
-    spec: value of `--config`.
-    flags: the remaining arguments; each must be `--config.key=value`.
-    prefix: how such an argument begins.
-
-  Raises:
-    errors.UserError: another argument, or an unknown field or value.
-  """
-  return load(spec, overrides_of(flags, prefix))
+def _told(error: BaseException) -> str:
+  """One line on an error in a config file."""
+  line = getattr(error, "lineno", None)
+  if line is None and error.__traceback__ is not None:
+    line = inspect.getinnerframes(error.__traceback__)[-1].lineno
+  words = " ".join(str(error).split()) or "no message"
+  return f"line {line}: {type(error).__name__}: {words}"
 
 
 def overrides_of(flags: Sequence[str], prefix: str) -> list[str]:
@@ -139,15 +224,18 @@ def split_arg(
     )
   stage = words[0] if words else stages[0]
   if stage not in stages:
-    raise errors.UserError(f"unknown stage {stage!r}{_nearest(stage, stages)}")
+    raise errors.UserError(f"unknown stage {stage!r}{nearest(stage, stages)}")
   scenario = words[1] if len(words) > 1 else scenarios[0]
   if scenario not in scenarios:
-    raise errors.UserError(f"unknown scenario {scenario!r}{_nearest(scenario, scenarios)}")
+    raise errors.UserError(f"unknown scenario {scenario!r}{nearest(scenario, scenarios)}")
   return stage, scenario, overrides
 
 
 def override(config: ConfigDict, item: str) -> None:
   """Sets one field from text, `train.steps=200`, by the type of the field.
+
+  Below `parents.<role>` stand the fields of that stage's own config too:
+  `parents.teacher.train.steps=200` is added to `parents.teacher.change`.
 
   Raises:
     errors.UserError: no such field, or a value of another type.
@@ -155,28 +243,23 @@ def override(config: ConfigDict, item: str) -> None:
   key, sep, text = item.partition("=")
   if not sep:
     raise errors.UserError(f"{item!r} is not key=value")
-  node, names = config, key.split(".")
-  for depth, name in enumerate(names):
+  words = key.split(".")
+  if words[0] == "parents" and len(words) > 2 and words[1] in config.get("parents", {}):
+    section = config.parents[words[1]]
+    if words[2] not in section:
+      section.change = (*section.change, f"{'.'.join(words[2:])}={text}")
+      return
+  node = config
+  for depth, name in enumerate(words):
     if not isinstance(node, ConfigDict) or name not in node:
-      fields = [k for k, _ in flatten(config)]
-      where = ".".join(names[: depth + 1])
-      raise errors.UserError(f"unknown config field {where!r}{_nearest(key, fields)}")
-    parent, node = node, (node[name] if depth < len(names) - 1 else None)
-  kind = parent.get_type(names[-1])
+      fields = [k for k, _ in checks.flatten(config)]
+      where = ".".join(words[: depth + 1])
+      raise errors.UserError(f"unknown config field {where!r}{nearest(key, fields)}")
+    above, node = node, (node[name] if depth < len(words) - 1 else None)
+  kind = above.get_type(words[-1])
   if kind is ConfigDict:
     raise errors.UserError(f"config field {key!r} is a section; set one of its fields")
-  parent[names[-1]] = _parse(key, text, kind, parent[names[-1]])
-
-
-def flatten(config: ConfigDict, prefix: str = "") -> list[tuple[str, object]]:
-  """Every leaf of a config as (dotted name, value), in order."""
-  out = []
-  for name, value in config.items():
-    if isinstance(value, ConfigDict):
-      out += flatten(value, f"{prefix}{name}.")
-    else:
-      out.append((prefix + name, value))
-  return out
+  above[words[-1]] = _parse(key, text, kind, above[words[-1]])
 
 
 def resolve_durations(config: ConfigDict, examples: int) -> ConfigDict:
@@ -192,15 +275,33 @@ def resolve_durations(config: ConfigDict, examples: int) -> ConfigDict:
   out = copy.deepcopy(config)
   per_epoch = max(1, examples // config.data.batch_size)
   with out.ignore_type():
-    for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
-      text = str(out.train[name])
-      match = _DURATION.fullmatch(text.strip())
-      if not match:
-        raise errors.UserError(f"train.{name}={text!r} is no duration such as '500' or '30 epochs'")
+    for name in _DURATIONS:
+      match = rules.DURATION.fullmatch(str(out.train[name]).strip())
       count = float(match[1])
       steps = round(count * per_epoch) if (match[2] or "").startswith("epoch") else round(count)
       out.train[name] = max(1, steps)
   return out
+
+
+def from_plain(plain: Mapping[str, Any]) -> ConfigDict:
+  """A config out of the JSON of a checkpoint, in which every field has its type again.
+
+  Lists become tuples; a field that is null takes a text or, by its rule, a number.
+  """
+  config = ConfigDict(_tuples(plain))
+  for name, value in list(checks.flatten(config)):
+    if value is None:
+      rule = rules.find(rules.SHARED, name)
+      node, leaf = _node(config, name)
+      del node[leaf]
+      node[leaf] = ml_collections.config_dict.placeholder(rule.kind if rule else str)
+  return config
+
+
+def _tuples(value):
+  if isinstance(value, Mapping):
+    return {name: _tuples(v) for name, v in value.items()}
+  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _parse(key: str, text: str, kind: type, current):
@@ -222,19 +323,3 @@ def _parse(key: str, text: str, kind: type, current):
         f"config field {key!r} is of type {kind.__name__}, not {text!r}"
       ) from None
   raise errors.UserError(f"config field {key!r} cannot be set from text")
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-  names = list(names)
-  close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-  if not close:
-    leaf = name.rsplit(".", 1)[-1]
-    close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:3]
-  shown = close or (names if len(names) <= 12 else [])
-  return (
-    f"; did you mean {' or '.join(shown)}?"
-    if close
-    else f"; choose from {', '.join(shown)}"
-    if shown
-    else ""
-  )

@@ -1,8 +1,11 @@
 """From the bytes of a batch to what a network sees: resized, unpacked, normalised, flipped."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
+from bicross_jax import fields
 from bicross_jax.ops import resize, spikes
 
 
@@ -14,7 +17,7 @@ def rgb_input(rgb: jax.Array, shape: tuple[int, int]) -> jax.Array:
     shape: (h, w) of the network.
 
   Returns:
-    float32[B, h, w, 3] in -1..1 (bicross.md section 1).
+    float32[B, h, w, 3] in -1..1 (Zhang et al., "BiCross").
   """
   x = rgb.astype(jnp.float32) / 255.0
   if x.shape[1:3] != tuple(shape):
@@ -58,23 +61,34 @@ def network_input(batch, modality: str, shape: tuple[int, int], bins: int = 0) -
   raise ValueError(f"unknown modality {modality!r}; choose rgb or spike")
 
 
-def random_flip(key: jax.Array, batch: dict) -> dict:
-  """Mirrors each example left to right with probability one half, all its maps alike.
+def random_flip(
+  key: jax.Array, batch: Mapping[str, jax.Array], own: Mapping[str, fields.Field] | None = None
+) -> dict[str, jax.Array]:
+  """Mirrors each example left to right with probability one half, all its fields alike.
+
+  What that does to a field (a map, the principal point, the baseline) `fields` says.
 
   Args:
     key: PRNG key.
-    batch: fields of shape [B, H, W, ...], such as rgb, spike (packed along time) and depth.
+    batch: fields with the batch in front, at least one of them a map [B, H, W, ...].
+    own: fields of a recipe's own.
 
   Returns:
     The batch with the same shapes.
+
+  Raises:
+    ValueError: there is no map in it, or its maps differ in width.
+    KeyError: a field that nobody has declared.
   """
+  widths = {batch[name].shape[2] for name in fields.maps(batch, own)}
+  if len(widths) != 1:
+    raise ValueError(f"random_flip takes maps of one width, not {sorted(widths) or 'no map'}")
+  (width,) = widths
   size = next(iter(batch.values())).shape[0]
   flip = jax.random.bernoulli(key, 0.5, (size,))
 
-  def one(x):
-    if x.ndim < 3:
-      raise ValueError(f"random_flip takes maps [B, H, W, ...], not {x.shape}")
+  def one(name, x):
     where = flip.reshape((size,) + (1,) * (x.ndim - 1))
-    return jnp.where(where, x[:, :, ::-1], x)
+    return jnp.where(where, fields.mirror(fields.get(name, own), x, width), x)
 
-  return {name: one(x) for name, x in batch.items()}
+  return {name: one(name, x) for name, x in batch.items()}

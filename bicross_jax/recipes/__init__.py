@@ -1,23 +1,32 @@
 """Recipes: what a stage of a system trains, found by the name that its config gives."""
 
-import importlib.util
+from collections.abc import Sequence
+import importlib
+from typing import TYPE_CHECKING
 
 from bicross_jax import errors
-from bicross_jax.train import state
+from bicross_jax.config import check as checks
+
+if TYPE_CHECKING:  # the rules of a system are read from this package before JAX is loaded
+  from bicross_jax.train import state
 
 
-def create(config) -> state.Recipe:
+def create(config, plugins: Sequence[str] = ()) -> "state.Recipe":
   """The recipe of `config.recipe`, "module:function"; the function takes the config.
 
   The module is the plug-in: a new system is a module anywhere on the path and a config naming it.
 
+  Args:
+    config: checked (`config.check`), with durations in steps.
+    plugins: modules outside this package whose recipes may be run.
+
   Raises:
-    errors.UserError: no such module or function.
+    errors.UserError: no such module or function, or one that may not be run.
   """
-  module, _, function = config.recipe.partition(":")
-  if importlib.util.find_spec(module) is None:
-    raise errors.UserError(f"recipe={config.recipe!r}: there is no module {module}")
-  make = getattr(importlib.import_module(module), function, None)
-  if make is None:
-    raise errors.UserError(f"recipe={config.recipe!r}: {module} has no function {function!r}")
+  checks.recipe_module(config, plugins)
+  name, _, function = config.recipe.partition(":")
+  module = importlib.import_module(name)
+  make = getattr(module, function, None)
+  if not callable(make):
+    raise errors.UserError(f"recipe={config.recipe!r}: {name} has no function {function!r}")
   return make(config)

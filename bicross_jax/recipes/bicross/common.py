@@ -1,60 +1,96 @@
-"""What all depth recipes share: supervision, optimiser, prediction.
+"""What the stages of BiCross share: networks, supervision, optimiser, prediction.
 
-Section numbers are those of the BiCross specification (bicross.md).
+The equations are those of docs/systems/bicross.md (Zhang et al., "BiCross").
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from bicross_jax import models
+from bicross_jax import errors, models
 from bicross_jax.losses import depth as depth_losses
 from bicross_jax.losses import masks
 from bicross_jax.losses import uncertainty as uncertainty_losses
+from bicross_jax.models import transfer
 from bicross_jax.ops import inputs, resize
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
 MIN_DEPTH = 1e-3  # metres; predictions are floored here before a loss sees them
+FEATURE = "path_1"  # the features that both heads of a DPT see
 
 
-def channels(config) -> int:
-  """Input channels of the network that `config.input.modality` names."""
-  return {"rgb": 3, "spike": config.data.steps}[config.input.modality]
+def channels(config, modality: str = "") -> int:
+  """Input channels of the network for a modality, by default that of `config.input`."""
+  return {"rgb": 3, "spike": config.data.steps}[modality or config.input.modality]
 
 
-def network(config):
-  """The linen module of `config.model` for the modality of `config.input`.
+def network(config, modality: str = ""):
+  """The linen module of `config.model` for a modality, by default that of `config.input`.
 
   `stem_bins` concerns spike stems alone and is left out for RGB.
   """
+  modality = modality or config.input.modality
   options = dict(config.model)
-  if config.input.modality == "rgb":
+  if modality == "rgb":
     options.pop("stem_bins")
-  return models.create(options.pop("name"), in_channels=channels(config), **options)
+  return models.create(options.pop("name"), in_channels=channels(config, modality), **options)
 
 
-def initialise(config, module, key):
+def initialise(config, module, key, modality: str = "") -> dict[str, Any]:
   """Random variables of a network of `config`."""
-  shape = (1, config.input.height, config.input.width, channels(config))
-  return models.init(module, key, shape)
+  size = (config.input.height, config.input.width)
+  return models.init(module, key, (1, *size, channels(config, modality)))
 
 
-def network_input(config, batch) -> jax.Array:
-  """float32[B, h, w, C]: the input of `config.input.modality` from a batch.
+def whole(config, parents: Mapping[str, Any], role: str, modality: str) -> dict[str, Any]:
+  """The params of a parent that must be a whole network of `config.model`.
+
+  Raises:
+    errors.UserError: there is no such parent, or it lacks parts of the network.
+  """
+  if role not in parents:
+    raise errors.UserError(
+      f"stage {config.stage} starts from parents.{role}, a {modality} network; none was given"
+    )
+  module = network(config, modality)
+  shapes = jax.eval_shape(lambda key: initialise(config, module, key, modality), jax.random.key(0))
+  absent = transfer.adopt(shapes, parents[role])[1]
+  if absent:
+    raise errors.UserError(
+      f"parents.{role} has no {', '.join(absent)}, and stage {config.stage} starts from a whole "
+      "network"
+    )
+  return parents[role]["params"]
+
+
+def network_input(config, batch, modality: str = "") -> jax.Array:
+  """float32[B, h, w, C]: the input of a network from a batch.
 
   A stem that sums steps into bins gets the bins, which packed bits give more quickly.
   """
   size = (config.input.height, config.input.width)
-  return inputs.network_input(batch, config.input.modality, size, config.model.stem_bins)
+  return inputs.network_input(
+    batch, modality or config.input.modality, size, config.model.stem_bins
+  )
+
+
+def valid_pixels(config, depth: jax.Array) -> jax.Array:
+  """bool[B, H, W]: labels, or pseudo labels, that training counts, by `config.loss`."""
+  return masks.valid(
+    depth, min_depth=config.loss.min_depth, max_depth=config.loss.max_depth, crop=config.loss.crop
+  )
 
 
 def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):
-  """Depth and uncertainty loss of one network output (section 3).
+  """Depth and uncertainty loss of one network output.
 
   Args:
-    config: its `loss` and `eval` sections (names of the losses, caps, crop).
+    config: its `loss` section (names of the losses, range, crop).
     output: DPTOutput; maps are resized to the frame of `depth` with torch's bicubic.
     depth: float32[B, H, W], metres, 0 where unknown.
     axis_name: the mapped axis to pool over.
@@ -68,9 +104,7 @@ def supervised_loss(config, output, depth: jax.Array, axis_name: str | None):
       return x
     return resize.bicubic(x[..., None], depth.shape[1:])[..., 0]
 
-  valid = masks.valid(
-    depth, min_depth=config.eval.min_depth, max_depth=config.eval.max_depth, crop=config.loss.crop
-  )
+  valid = valid_pixels(config, depth)
   prediction = jnp.maximum(fit(output.depth), MIN_DEPTH)
   loss = depth_losses.LOSSES[config.loss.depth]
   total = loss(prediction, depth, valid, axis_name=axis_name)
@@ -105,8 +139,10 @@ def optimiser(config) -> optax.GradientTransformation:
   )
 
 
-def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_state.Metrics]:
-  """One optimiser step on gradients and batch statistics that are averaged over the devices.
+def take_step(
+  transform, loss_fn: Callable, state: train_state.TrainState
+) -> tuple[train_state.TrainState, train_state.Metrics]:
+  """The one optimiser step of a stage; batch statistics are averaged over the devices.
 
   Args:
     transform: from `optimiser`.
@@ -115,7 +151,7 @@ def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_st
     state: before the step.
 
   Returns:
-    (state after it, metrics: `loss`, the parts, `grad_norm` and the learning rates).
+    (state after it, metrics).
   """
   params, opt_state, metrics, stats = optim.step(transform, loss_fn, state.params, state.opt_state)
   state = state.replace(
@@ -124,23 +160,35 @@ def descend(transform, loss_fn, state) -> tuple[train_state.TrainState, train_st
   return state, metrics
 
 
-def predictor(config, module):
-  """The predict function of a recipe: (variables, batch) -> {"depth", "uncertainty"}.
+def predictor(config, module) -> Callable:
+  """The predict function of a recipe: {"depth", "uncertainty"}, float32[B, h, w], metres."""
 
-  Depth is in metres at the network's resolution, float32[B, h, w].
-  """
-
-  def predict(variables, batch):
+  def predict(variables, batch, carry=()):
     output = module.apply(variables, network_input(config, batch))
-    out = {"depth": output.depth}
-    if output.uncertainty is not None:
-      out["uncertainty"] = output.uncertainty
-    return out
+    return predictions(output), carry
 
   return predict
 
 
-def on_validation(config):
+def inspector(config, module) -> Callable:
+  """As `predictor`, with "feature", the map float32[B, h, w, C] that both heads see."""
+
+  def inspect(variables, batch, carry=()):
+    output = module.apply(variables, network_input(config, batch))
+    return predictions(output) | {"feature": output.features[FEATURE]}, carry
+
+  return inspect
+
+
+def predictions(output) -> dict[str, jax.Array]:
+  """What of a network's output is predicted: depth and, where there is one, uncertainty."""
+  out = {"depth": output.depth}
+  if output.uncertainty is not None:
+    out["uncertainty"] = output.uncertainty
+  return out
+
+
+def on_validation(config) -> Callable:
   """Feeds the plateau schedule, where there is one, with the validation loss (`sig`)."""
 
   def update(state, metrics):
@@ -151,8 +199,8 @@ def on_validation(config):
   return update
 
 
-def field_spec(config, fields, section: str = "data") -> dict:
-  """Shapes and dtypes of one example of `fields` in the frame that the pipeline yields.
+def field_spec(config, names, section: str = "data") -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes and dtypes of one example of some fields in the frame that the pipeline yields.
 
   Frames of a source (`section` "data") and of a target ("target") may differ in size.
   """
@@ -162,7 +210,7 @@ def field_spec(config, fields, section: str = "data") -> dict:
     "spike": ((h, w, config.data.steps // 8), jnp.uint8),
     "depth": ((h, w), jnp.float32),
   }
-  return {name: jax.ShapeDtypeStruct(*known[name]) for name in fields}
+  return {name: jax.ShapeDtypeStruct(*known[name]) for name in names}
 
 
 def maybe_flip(config, key, batch):

@@ -1,29 +1,43 @@
-"""Stage `crossdomain`: a spike network moves to a domain that has no labels."""
+"""Stage `crossdomain`: a spike network moves to a domain that has no labels (SCTS)."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from bicross_jax import errors, models
+from bicross_jax import models
 from bicross_jax.losses import depth as depth_losses
-from bicross_jax.losses import masks, pooled, pseudo
+from bicross_jax.losses import pooled, pseudo
 from bicross_jax.ops import augment, gradient, rates, resize
-from bicross_jax.recipes.bicross import common
+from bicross_jax.recipes.bicross import common, uncertainty
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
-METHODS = ("scts", "adversarial", "meanteacher")
-FILTERS = ("none", "head", "disagreement", "variance")
-PUBLISHED = ("teacher", "student")
 HEADS = {"shared": ("domain_head",), "legacy": ("domain_head_source", "domain_head_target")}
 HIDDEN = 256  # channels inside a domain head
 WARMUP_WEIGHT = 0.1  # of source supervision while nothing is adapted yet
+_STREAMS = ("source", "target")
+
+
+class PseudoLabel(NamedTuple):
+  """What the teacher says of target streams.
+
+  Attributes:
+    depth: float32[B, h, w], metres.
+    uncertainty: float32[B, h, w], what a filter goes by, or None where it is not known yet.
+    valid: bool[B, h, w], where the depth is in range and crop.
+  """
+
+  depth: jax.Array
+  uncertainty: jax.Array | None
+  valid: jax.Array
 
 
 def create(config) -> train_state.Recipe:
-  """The recipe of a config of stage `crossdomain` (bicross.md section 3).
+  """The recipe of a config of stage `crossdomain` (docs/systems/bicross.md).
 
-  The student starts from the network of the stage before. Methods (`adapt.method`):
+  The student starts from the parent `student`, a spike network. Methods (`adapt.method`):
     scts: source supervision, pseudo labels of an EMA teacher on the target (SCP, weight
       `adapt.scp`), and adversarial alignment of layer_4 (SCA, weight `adapt.sca`), in one step.
     adversarial: without pseudo labels; there is no teacher.
@@ -43,16 +57,6 @@ def create(config) -> train_state.Recipe:
   heads; `teacher` is the moving average of the student.
   """
   a = config.adapt
-  for name, choices in (
-    ("method", METHODS),
-    ("filter", FILTERS),
-    ("heads", tuple(HEADS)),
-    ("publish", PUBLISHED),
-  ):
-    if a[name] not in choices:
-      raise errors.UserError(f"adapt.{name}={a[name]!r}: choose from {', '.join(choices)}")
-  if a.filter == "head" and not config.model.uncertainty:
-    raise errors.UserError("adapt.filter=head needs model.uncertainty")
   aligns = a.method != "meanteacher"  # that method does not see the source after the warm-up
   teaches = a.method != "adversarial"
   matches = teaches and a.match
@@ -62,12 +66,10 @@ def create(config) -> train_state.Recipe:
   transform = common.optimiser(config)
   size = (config.input.height, config.input.width)
 
-  def init(key, initial=None):
-    if initial is None or initial.init_from is None:
-      raise errors.UserError("crossdomain starts from a spike network; none was given")
-    student = initial.init_from["params"]
+  def init(key, parents):
+    student = common.whole(config, parents, "student", "spike")
     features = jax.eval_shape(
-      module.apply, initial.init_from, jnp.zeros((2, *size, common.channels(config)))
+      module.apply, {"params": student}, jnp.zeros((2, *size, common.channels(config)))
     ).features
     heads = {
       name: models.init(head, jax.random.fold_in(key, i), features["layer_4"].shape)
@@ -76,7 +78,7 @@ def create(config) -> train_state.Recipe:
     params = {"student": student, **{name: v["params"] for name, v in heads.items()}}
     stats = {"heads": {name: v["batch_stats"] for name, v in heads.items()}}
     if matches:
-      stats["rates"] = {name: rates.none_yet(size)._asdict() for name in ("source", "target")}
+      stats["rates"] = {name: rates.none_yet(size)._asdict() for name in _STREAMS}
     return train_state.TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -85,59 +87,29 @@ def create(config) -> train_state.Recipe:
       teacher={"params": student} if teaches else {},
     )
 
-  def measured(state, streams):
-    """The running moments of both domains, by name."""
-    return {
-      name: rates.running(
-        rates.Moments(**state.batch_stats["rates"][name]),
-        rates.moments(resize.nearest(spike, size), axis_name=AXIS),
-        state.step,
-      )
-      for name, spike in streams.items()
-    }
-
   def train_step(state, batch, key):
-    keys = {
-      name: jax.random.fold_in(key, i) for i, name in enumerate(("source", "target", "strong"))
-    }
-    source = common.maybe_flip(config, keys["source"], batch["source"])
-    target = common.maybe_flip(config, keys["target"], batch["target"])
-    student_view = target["spike"]
+    keys = {name: jax.random.fold_in(key, i) for i, name in enumerate((*_STREAMS, "strong"))}
+    source, target = (common.maybe_flip(config, keys[name], batch[name]) for name in _STREAMS)
+    strong = None
     if a.augment or a.filter == "variance":
       strong = augment.strong(keys["strong"], target["spike"])
-      student_view = strong if a.augment else student_view
-    seen_by_student = jnp.concatenate(
-      [common.network_input(config, source), common.network_input(config, {"spike": student_view})]
+    student_view = {"spike": strong if a.augment else target["spike"]}
+    student_input = jnp.concatenate(
+      [common.network_input(config, source), common.network_input(config, student_view)]
     )
     rows = len(source["spike"])
     adapting = state.step >= a.warmup
     label_weight = jnp.where(adapting, float(aligns), WARMUP_WEIGHT)
-    found = (
-      measured(state, {"source": source["spike"], "target": target["spike"]}) if matches else {}
-    )
-
-    def look(spike):
-      """(depth, uncertainty) that the teacher says of target streams."""
-      x = common.network_input(config, {"spike": spike})
-      x = rates.match(x, found["target"], found["source"]) if matches else x
-      if not a.mirror:
-        out = module.apply(state.teacher, x)
-        return jnp.maximum(out.depth, common.MIN_DEPTH), out.uncertainty
-      return mirrored_mean(module.apply(state.teacher, jnp.concatenate([x, x[:, :, ::-1]])))
-
+    moments = {}
+    if matches:
+      streams = {"source": source["spike"], "target": target["spike"]}
+      moments = running_moments(state.batch_stats["rates"], streams, size, state.step)
+    label = None
     if teaches:
-      taught, doubt = look(target["spike"])
-      valid = masks.valid(
-        taught,
-        min_depth=config.eval.min_depth,
-        max_depth=config.eval.max_depth,
-        crop=config.loss.crop,
-      )
-      if a.filter == "variance":
-        doubt = pseudo.view_spread(lambda x: look(x)[0], target["spike"], strong, taught)
+      label = pseudo_label(config, module, state.teacher, target["spike"], strong, moments)
 
     def loss_fn(params):
-      out = module.apply({"params": params["student"]}, seen_by_student, train=True)
+      out = module.apply({"params": params["student"]}, student_input, train=True)
       labelled, unlabelled = (
         jax.tree.map(lambda x, part=part: x[part], out)
         for part in (slice(None, rows), slice(rows, None))
@@ -145,7 +117,7 @@ def create(config) -> train_state.Recipe:
       supervised, parts = common.supervised_loss(config, labelled, source["depth"], AXIS)
       total, stats = label_weight * supervised, state.batch_stats["heads"]
       if aligns:
-        parts["sca_loss"], parts["domain_accuracy"], stats = align(
+        parts["sca_loss"], parts["domain_accuracy"], stats = alignment_loss(
           head,
           params,
           stats,
@@ -156,25 +128,19 @@ def create(config) -> train_state.Recipe:
         )
         total += adapting * a.sca * parts["sca_loss"]
       if teaches:
-        learnt = jnp.maximum(unlabelled.depth, common.MIN_DEPTH)
-        measure = pseudo.disagreement(taught, learnt) if a.filter == "disagreement" else doubt
-        trusted = valid
-        if a.filter != "none":
-          trusted = pseudo.trusted(measure, valid, axis_name=AXIS)
-        loss = depth_losses.LOSSES[config.loss.depth]
-        parts["scp_loss"] = loss(learnt, taught, trusted, axis_name=AXIS)
-        parts["trusted"] = pooled.masked_mean(trusted, jnp.ones_like(trusted), AXIS)
+        parts["scp_loss"], parts["trusted"] = pseudo_label_loss(
+          unlabelled.depth, label, loss=config.loss.depth, selection=a.filter, axis_name=AXIS
+        )
         total += adapting * a.scp * parts["scp_loss"]
       stats = {"heads": stats}
       if matches:
-        stats["rates"] = {name: moments._asdict() for name, moments in found.items()}
+        stats["rates"] = {name: found._asdict() for name, found in moments.items()}
       return total, (parts, stats)
 
-    state, metrics = common.descend(transform, loss_fn, state)
+    state, metrics = common.take_step(transform, loss_fn, state)
     if teaches:
-      state = state.replace(
-        teacher=optim.ema(state.teacher, {"params": state.params["student"]}, a.alpha)
-      )
+      student = {"params": state.params["student"]}
+      state = state.replace(teacher=optim.ema(state.teacher, student, a.alpha))
     return state, metrics
 
   published = a.publish if teaches else "student"
@@ -188,15 +154,90 @@ def create(config) -> train_state.Recipe:
     train_step=train_step,
     predict=common.predictor(config, module),
     variables=variables,
-    on_validation=common.on_validation(config),
-    metric=("abs_rel", "min" if config.oracle else "last"),
+    inputs=("spike",),
     batch_spec=lambda: {
       "source": common.field_spec(config, ("spike", "depth")),
       "target": common.field_spec(config, ("spike",), "target"),
     },
-    module=module,
+    networks={config.model.name: module},
+    # Labels of the target choose a checkpoint only where the config says so.
+    metric=("abs_rel", "min" if config.validate[0] == "target" else "last"),
+    on_validation=common.on_validation(config),
     publishes=published,
+    inspect=common.inspector(config, module),
+    uncertainty=uncertainty.measures(config, module),
   )
+
+
+def running_moments(before, streams, size, step) -> dict[str, rates.Moments]:
+  """The running moments of the firing rates of both domains, by name.
+
+  Args:
+    before: {domain: the moments before, as a dict}.
+    streams: {domain: uint8[B, H, W, T/8]}.
+    size: (h, w) of the network's input.
+    step: int32[], number of steps taken.
+  """
+  return {
+    name: rates.running(
+      rates.Moments(**before[name]),
+      rates.moments(resize.nearest(spike, size), axis_name=AXIS),
+      step,
+    )
+    for name, spike in streams.items()
+  }
+
+
+def pseudo_label(config, module, teacher, spike, strong, moments) -> PseudoLabel:
+  """What a teacher says of target streams.
+
+  Args:
+    config: its `adapt` and `loss` sections.
+    module: the network.
+    teacher: its variables.
+    spike: uint8[B, H, W, T/8].
+    strong: the same, strongly augmented, where the filter needs it.
+    moments: of the firing rates of source and target, where they are matched; else {}.
+  """
+
+  def teach(spike):
+    """(depth, uncertainty) of streams."""
+    x = common.network_input(config, {"spike": spike})
+    x = rates.match(x, moments["target"], moments["source"]) if moments else x
+    if not config.adapt.mirror:
+      out = module.apply(teacher, x)
+      return jnp.maximum(out.depth, common.MIN_DEPTH), out.uncertainty
+    return mirrored_mean(module.apply(teacher, jnp.concatenate([x, x[:, :, ::-1]])))
+
+  depth, doubt = teach(spike)
+  if config.adapt.filter == "variance":
+    doubt = pseudo.view_spread(lambda x: teach(x)[0], spike, strong, depth)
+  return PseudoLabel(depth, doubt, common.valid_pixels(config, depth))
+
+
+def pseudo_label_loss(student_depth, label: PseudoLabel, *, loss: str, selection: str, axis_name):
+  """The depth loss of a student against trusted pseudo labels (SCP).
+
+  Args:
+    student_depth: float32[B, h, w], metres.
+    label: of the same views.
+    loss: a key of `losses.depth.LOSSES`.
+    selection: which labels are trusted: "none" (all that are valid), "head", "variance" or
+      "disagreement".
+    axis_name: the mapped axis the batch is split over, or None.
+
+  Returns:
+    (float32[], share of the pixels that are trusted, float32[]).
+  """
+  student_depth = jnp.maximum(student_depth, common.MIN_DEPTH)
+  trusted = label.valid
+  if selection != "none":
+    measure = label.uncertainty
+    if selection == "disagreement":
+      measure = pseudo.disagreement(label.depth, student_depth)
+    trusted = pseudo.trusted(measure, label.valid, axis_name=axis_name)
+  value = depth_losses.LOSSES[loss](student_depth, label.depth, trusted, axis_name=axis_name)
+  return value, pooled.masked_mean(trusted, jnp.ones_like(trusted), axis_name)
 
 
 def mirrored_mean(output):
@@ -213,12 +254,14 @@ def mirrored_mean(output):
     plain, mirrored = jnp.split(x, 2)
     return (plain + mirrored[:, :, ::-1]) / 2
 
-  taught = jnp.exp(mean(jnp.log(jnp.maximum(output.depth, common.MIN_DEPTH))))
-  return taught, None if output.uncertainty is None else mean(output.uncertainty)
+  depth = jnp.exp(mean(jnp.log(jnp.maximum(output.depth, common.MIN_DEPTH))))
+  return depth, None if output.uncertainty is None else mean(output.uncertainty)
 
 
-def align(head, params, batch_stats, source, target, beta: float, *, axis_name: str | None):
-  """The domain loss of two sets of features; its gradient into them is reversed.
+def alignment_loss(
+  head, params, batch_stats, source, target, beta: float, *, axis_name: str | None
+):
+  """The domain loss of two sets of features (SCA); its gradient into them is reversed.
 
   Args:
     head: the domain head, float[B, h, w, C] -> logits float32[B, 2].
@@ -232,7 +275,7 @@ def align(head, params, batch_stats, source, target, beta: float, *, axis_name: 
     (NLL of source + NLL of target, mean accuracy over both domains, new batch statistics).
   """
 
-  def look(name, x):
+  def classify(name, x):
     logits, updates = head.apply(
       {"params": params[name], "batch_stats": batch_stats[name]},
       gradient.reverse(x, beta),
@@ -243,14 +286,16 @@ def align(head, params, batch_stats, source, target, beta: float, *, axis_name: 
 
   if len(batch_stats) == 1:
     (name,) = batch_stats
-    both, stats = look(name, jnp.concatenate([source, target]))
-    told, stats = jnp.split(both, [len(source)]), {name: stats}
+    both, stats = classify(name, jnp.concatenate([source, target]))
+    scores, stats = jnp.split(both, [len(source)]), {name: stats}
   else:
-    looks = {name: look(name, x) for name, x in zip(HEADS["legacy"], (source, target), strict=True)}
-    told = [logs for logs, _ in looks.values()]
-    stats = {name: s for name, (_, s) in looks.items()}
+    found = {
+      name: classify(name, x) for name, x in zip(HEADS["legacy"], (source, target), strict=True)
+    }
+    scores = [logs for logs, _ in found.values()]
+    stats = {name: s for name, (_, s) in found.items()}
   loss, accuracy = 0.0, 0.0
-  for domain, logs in enumerate(told):
+  for domain, logs in enumerate(scores):
     rows = jnp.ones(logs.shape[:1], bool)
     loss -= pooled.masked_mean(logs[:, domain], rows, axis_name)
     accuracy += 0.5 * pooled.masked_mean(logs.argmax(1) == domain, rows, axis_name)

@@ -8,7 +8,7 @@ from bicross_jax.train.state import AXIS
 
 
 def create(config) -> train_state.Recipe:
-  """The recipe of a config of stage `neuromorphic` (bicross.md section 2, section 3).
+  """The recipe of a config of stage `neuromorphic` (docs/systems/bicross.md).
 
   As stage `pretrain` on spikes, but for the network: `config.front_end` (senet, unet, usenet; see
   `models.spike_unet`) takes the stream, or its `model.stem_bins` windows of time, and the network
@@ -25,6 +25,5 @@ def create(config) -> train_state.Recipe:
     dtype=config.model.dtype,
   )
   network = models.create(options.pop("name"), in_channels=front_end.out_channels, **options)
-  return pretrain.supervised(
-    config, spike_unet.FrontedDPT(front_end, network), front_end.in_channels
-  )
+  networks = {"fronted_dpt": spike_unet.FrontedDPT(front_end, network)}
+  return pretrain.supervised(config, networks, front_end.in_channels)

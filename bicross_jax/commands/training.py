@@ -1,0 +1,199 @@
+"""Runs a stage of a system: data, the stages it stands on, training and validation."""
+
+from collections.abc import Callable, Mapping
+import pathlib
+import time
+from typing import Any
+
+import jax
+
+from bicross_jax import errors, inference, recipes, tasks
+from bicross_jax.config import grammar
+from bicross_jax.data import pipeline
+from bicross_jax.evaluation import run as evaluation
+from bicross_jax.train import checkpoints, devices, loop, processes, runs
+
+_TARGET_ORDER = 1 << 32  # keeps the order of another stream's examples apart from the first one's
+
+
+def default_workdir(config, root="runs") -> pathlib.Path:
+  """runs/<system>/<stage>-<scenario>-s<seed>, the folder of a run that was given no other."""
+  return pathlib.Path(root) / config.system / f"{config.stage}-{config.scenario}-s{config.seed}"
+
+
+def run(config, workdir=None, root="runs") -> dict:
+  """Trains the stage of `config`, after the stages it starts from where those are not trained yet.
+
+  Args:
+    config: from a config file, checked; `config.parents` says what it starts from, and
+      `config.distributed`, if any, which of several processes this is (`train.processes.start`).
+    workdir: folder of the run; by default `default_workdir(config, root)`.
+    root: folder that holds all runs; parents are found and trained there.
+
+  Returns:
+    The result of `train.loop.run`.
+
+  Raises:
+    errors.UserError: data or a checkpoint that is not there, or a folder with another run in it.
+  """
+  processes.start(config.get("distributed"))
+  devices.enable_compile_cache()
+  checkpoints_given = {
+    role: checkpoints.find(section.checkpoint)
+    for role, section in config.get("parents", {}).items()
+    if section.checkpoint is not None
+  }
+  began = time.perf_counter()
+  opened = {name: pipeline.open(config[name], name) for name in _sections(config)}
+  spent = time.perf_counter() - began
+  if spent > 1:
+    folders = ", ".join(str(data.folder) for data in opened.values())
+    processes.say(f"data: {spent:.1f} s ({folders})")
+  parents = {
+    **{role: _restored(config, role, folder) for role, folder in checkpoints_given.items()},
+    **_trained_parents(config, root),
+  }
+  examples = opened["data"].sizes["train"]
+  resolved = grammar.resolve_durations(config, examples)
+  recipe = recipes.create(resolved, grammar.trusted(config))
+  folder = workdir or default_workdir(config, root)
+  with errors.writing(folder):
+    return loop.run(
+      config,
+      recipe,
+      _batches(config, opened, recipe),
+      _validation(config, opened, recipe),
+      folder,
+      parents,
+      durations=resolved.train,
+      examples=examples,
+    )
+
+
+def _sections(config) -> list[str]:
+  """The sections of a config that name data for its training or validation."""
+  judged = [config.evals[name].data for name in config.validate]
+  return list(dict.fromkeys(["data", *(["target"] if "target" in config else []), *judged]))
+
+
+def _batches(config, opened, recipe):
+  """What a recipe trains on: one stream, or several by name, of which "source" is section `data`."""
+  spec = recipe.batch_spec()
+  if hasattr(next(iter(spec.values())), "shape"):
+    return opened["data"].batches(spec, seed=config.seed, own_fields=recipe.fields)
+  streams = {}
+  for number, (name, fields) in enumerate(spec.items()):
+    section = opened["data" if name == "source" else name]
+    streams[name] = section.batches(
+      fields, seed=config.seed + number * _TARGET_ORDER, own_fields=recipe.fields
+    )
+  return pipeline.Streams(streams)
+
+
+def _validation(config, opened, recipe) -> Callable:
+  """(predict, score) -> {metric: value} over the entries of `evals` that `validate` names.
+
+  The first entry's metrics have plain names, those of others "<entry>/<metric>". `predict` and
+  `score` (None where the recipe has none) take a batch, and have the variables already.
+  """
+  task = tasks.create(config.task)
+  judged = {}
+  for name in config.validate:
+    section = config.evals[name]
+    data = opened[section.data]
+    spec = inference.input_spec(recipe, config[section.data])
+    if recipe.score is not None:
+      spec = {**_first(recipe.batch_spec()), **spec}
+    judged[name] = data.batches(spec, seed=config.seed, own_fields=recipe.fields)
+
+  def validate(predict, score=None):
+    out = {}
+    for number, (name, batches) in enumerate(judged.items()):
+      if score is not None:
+        found = evaluation.score(score, batches.evaluation("validation", truth=()))
+      else:
+        protocol = task.protocol(**config.evals[name].protocol)
+        batches = batches.evaluation("validation", truth=task.truth)
+        found = evaluation.evaluate(task, predict, batches, protocol, recipe.fields).summary
+        found = {k: v for k, v in found.items() if isinstance(v, int | float)}
+      out.update({f"{name}/{k}" if number else k: v for k, v in found.items()})
+    return out
+
+  return validate
+
+
+def _first(spec):
+  """The fields of a batch spec, or of its first stream."""
+  first = next(iter(spec.values()))
+  return spec if hasattr(first, "shape") else first
+
+
+def _restored(config, role, folder) -> Mapping[str, Any]:
+  """The variables of the checkpoint in a folder."""
+  processes.say(f"{config.stage}: parents.{role} is {folder}")
+  return checkpoints.restore_variables(folder)[0]
+
+
+def _trained_parents(config, root) -> dict[str, Mapping[str, Any]]:
+  """{role: variables} of the stages that a config starts from, each trained first if need be."""
+  out = {}
+  for role in config.get("parents", {}):
+    parent = grammar.parent(config, role)
+    if parent is None:
+      continue
+    folder, done = processes.by_first(lambda parent=parent: run_folder(parent, root))
+    if not done:
+      processes.say(
+        f"{config.stage} starts from stage {parent.stage}, which is not trained yet: "
+        f"training it first, in {folder}"
+      )
+      run(parent, folder, root)
+    out[role] = _restored(config, role, checkpoints.find(folder))
+  return out
+
+
+def run_folder(config, root="runs", *, spare_default=False) -> tuple[str, bool]:
+  """The folder of a run that was given no other, and whether that run is finished.
+
+  It is the default folder, or one beside it that the config's hash names: where that is there, or
+  where the default folder holds a run of another config. No data is opened.
+
+  Args:
+    config: of the stage.
+    root: folder that holds all runs.
+    spare_default: do not begin a run in the default folder.
+  """
+  folder = default_workdir(config, root)
+  named = folder.with_name(f"{folder.name}-{runs.config_hash(config)[:8]}")
+  file = folder / runs.CONFIG
+  if file.is_file():
+    other = bool(runs.differences(runs.read_config(folder), config))
+  else:
+    other = spare_default or named.is_dir()
+  folder = named if other else folder
+  return str(folder), runs.finished(folder) is not None
+
+
+def chain(config, workdir=None, root="runs") -> list[pathlib.Path]:
+  """The folders of a finished run and of those it stands on, the first stage first."""
+  folder = pathlib.Path(workdir or default_workdir(config, root))
+  out = []
+  for role, section in config.get("parents", {}).items():
+    parent = grammar.parent(config, role)
+    if parent is not None:
+      out += chain(parent, run_folder(parent, root)[0], root)
+    elif section.checkpoint is not None:
+      out.append(pathlib.Path(section.checkpoint))
+  return [*dict.fromkeys(out), folder]
+
+
+def random_parents(config, key: jax.Array) -> dict[str, Any]:
+  """{role: random variables} of the stages that a config starts from, for benchmarks."""
+  out = {}
+  for role in config.get("parents", {}):
+    parent = grammar.parent(config, role)
+    if parent is not None:
+      parent = grammar.resolve_durations(parent, parent.data.batch_size)
+      recipe = recipes.create(parent, grammar.trusted(parent))
+      out[role] = recipe.variables(recipe.init(key, random_parents(parent, key)))
+  return out
