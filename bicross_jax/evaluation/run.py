@@ -1,6 +1,6 @@
 """Evaluates predictors on batches, image by image, while the device works on the next batch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +84,41 @@ def evaluate_all(
   if pending is not None:
     _judge(task, *pending, protocol, rows)
   return {name: Report(found, task.summarise(found)) for name, found in rows.items()}
+
+
+def score(score: Callable[[Any], Mapping[str, tuple]], batches: Batches) -> dict[str, Any]:
+  """The mean of metrics that need no truth, over the real rows of all batches.
+
+  Args:
+    score: batch -> {metric: (sum, count)} over the rows whose `mask` is True; it need not be
+      fetched.
+    batches: of (batch, truths); truths are not looked at.
+
+  Returns:
+    {metric: sum / count}, NaN where nothing was counted.
+
+  Raises:
+    errors.UserError: there is no batch.
+  """
+  totals: dict[str, list] = {}
+  pending: Mapping[str, tuple] = {}
+  for batch, _ in batches:
+    found = score(batch)
+    _add(totals, pending)
+    pending = found
+  _add(totals, pending)
+  if not totals:
+    raise errors.UserError("nothing to score: there is no example")
+  with np.errstate(invalid="ignore", divide="ignore"):
+    means = {name: total / count for name, (total, count) in totals.items()}
+  return {name: x if np.ndim(x) else float(x) for name, x in means.items()}
+
+
+def _add(totals, pairs):
+  """Adds (sum, count) pairs to totals, in float64."""
+  for name, pair in pairs.items():
+    before = totals.get(name, [0.0, 0.0])
+    totals[name] = [b + np.asarray(x, np.float64) for b, x in zip(before, pair, strict=True)]
 
 
 def _judged(task, predictions):

@@ -112,3 +112,16 @@ def test_several_predictors_share_one_pass():
   found = run.evaluate_all(TASK, {"one": predict, "two": twice}, iter(batches), WHOLE)
   assert found["one"].summary["abs_rel"] == pytest.approx(0.2, rel=1e-5)
   assert found["two"].summary["abs_rel"] == pytest.approx(1.4, rel=1e-5)
+
+
+def test_scores_are_means_over_the_real_rows_of_all_batches():
+  def score(batch):
+    weights = jnp.asarray(batch["mask"], jnp.float32)
+    total = (jnp.asarray(batch["factor"]) * weights).sum()
+    return {"loss": (total, weights.sum()), "never": (jnp.zeros(()), jnp.zeros(()))}
+
+  batches = [make([1.0, 2.0], [(4, 6)] * 2), make([6.0], [(4, 6)], padding=1)]
+  found = run.score(score, iter(batches))
+  assert found["loss"] == pytest.approx(3.0) and np.isnan(found["never"])
+  with pytest.raises(errors.UserError, match="no example"):
+    run.score(score, [])

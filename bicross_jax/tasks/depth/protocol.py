@@ -30,8 +30,8 @@ class Protocol(NamedTuple):
       "bilinear" or "nearest".
     space: what is resized, "depth" or "disparity" (1 / depth).
     flip: the prediction is averaged with that of the mirrored input (`postprocess.flipped`).
-    cutoffs: metres, some of 10, 20 and 30; the mean depth error is also taken over the pixels with
-      truth below each of them.
+    cutoffs: the mean depth error is also taken over the pixels with truth below 10, 20 and 30 m
+      (`metrics.CUTOFFS`).
   """
 
   min_depth: float = 1e-3
@@ -42,7 +42,7 @@ class Protocol(NamedTuple):
   interpolation: str = "bicubic"
   space: str = "depth"
   flip: bool = False
-  cutoffs: tuple[int, ...] = ()
+  cutoffs: bool = False
 
 
 _KITTI = Protocol(interpolation="bilinear", space="disparity")
@@ -60,7 +60,7 @@ PROTOCOLS = {
   # Make3D's criterion C1: truth below 70 m.
   "make3d_c1": Protocol(max_depth=70.0, crop="none", scaling="median", interpolation="nearest"),
   # Mean depth errors of MVSEC: no crop, and no cap below what a lidar sees.
-  "mvsec": Protocol(max_depth=1000.0, crop="none", cutoffs=metrics.CUTOFFS),
+  "mvsec": Protocol(max_depth=1000.0, crop="none", cutoffs=True),
 }
 
 
@@ -85,9 +85,6 @@ def check(protocol: Protocol) -> None:
     raise errors.UserError(
       f"protocol.min_depth={protocol.min_depth} is not below max_depth={protocol.max_depth}"
     )
-  if wrong := [c for c in protocol.cutoffs if c not in metrics.CUTOFFS]:
-    known = ", ".join(map(str, metrics.CUTOFFS))
-    raise errors.UserError(f"protocol.cutoffs: {wrong[0]!r} is not one of {known}")
 
 
 def known_depth(depth: np.ndarray) -> np.ndarray:
@@ -179,7 +176,7 @@ def measure(
   frame, missing, factor = predicted_frame(prediction, truth, view, protocol)
   valid = valid_pixels(truth, protocol)
   row = metrics.measure(frame, truth, valid)
-  for cutoff in protocol.cutoffs:
+  for cutoff in metrics.CUTOFFS if protocol.cutoffs else ():
     row[f"mde_{cutoff}"] = metrics.mde(frame, truth, valid & (truth < cutoff))
   row |= {"pixels": int(valid.sum()), "nan_pixels": int((valid & missing).sum())}
   if protocol.scaling == "median":

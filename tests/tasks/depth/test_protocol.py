@@ -176,14 +176,13 @@ def test_published_protocols_make_sense_and_do_what_their_papers_say():
     {"max_depth": float("nan")},
     {"max_depth": float("inf")},
     {"factor": -1.0},
-    {"cutoffs": (10, 11)},
   ],
 )
 def test_senseless_protocols_are_refused(change):
   ((field, value),) = change.items()
   with pytest.raises(errors.UserError, match=field) as refused:
     protocols.check(WHOLE._replace(**change))
-  assert str(value[-1] if field == "cutoffs" else value) in str(refused.value)
+  assert str(value) in str(refused.value)
 
 
 def test_real_ground_truth(samples):
