@@ -12,7 +12,7 @@ import numpy as np
 from bicross_jax import errors, fields, recipes
 from bicross_jax.config import check as checks
 from bicross_jax.config import grammar
-from bicross_jax.train import checkpoints, state
+from bicross_jax.train import checkpoints, devices, state
 
 Spec = Mapping[str, jax.ShapeDtypeStruct]
 
@@ -58,20 +58,11 @@ class Model:
 
   def step(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
     """As `predict`, on the device and with memory: (predictions, carry for the next batch)."""
-    return self._predict(self.variables, self._read(batch), carry)
+    return self._predict(self.variables, batch, carry)
 
   def inspect(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
     """As `step`, with what pictures show besides ("feature")."""
-    return self._inspect(self.variables, self._read(batch), carry)
-
-  def _read(self, batch):
-    lacking = [name for name in self.recipe.inputs if name not in batch]
-    if lacking:
-      raise errors.UserError(
-        f"the network reads {', '.join(self.recipe.inputs)}; the batch has no {', '.join(lacking)}"
-      )
-    taken = (*self.recipe.inputs, *(name for name in ("reset",) if name in batch))
-    return {name: batch[name] for name in taken}
+    return self._inspect(self.variables, batch, carry)
 
 
 def input_spec(recipe: state.Recipe, section: Mapping[str, Any] | None = None) -> Spec:
@@ -121,8 +112,8 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
     recipe,
     variables,
     meta,
-    jax.jit(recipe.predict),
-    jax.jit(recipe.inspect or recipe.predict),
+    devices.jit_predict(recipe.predict, recipe.inputs),
+    devices.jit_predict(recipe.inspect or recipe.predict, recipe.inputs),
   )
   one = {
     name: jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype) for name, spec in model.inputs.items()

@@ -13,7 +13,7 @@ import uuid
 
 import orbax.checkpoint as ocp
 
-from bicross_jax import errors
+from bicross_jax import errors, files
 from bicross_jax.convert.torch_state import Converted
 from bicross_jax.train import runs
 from bicross_jax.train.state import Recipe
@@ -67,7 +67,7 @@ def write(
   try:
     with errors.writing(folder):
       (unfinished / "meta").mkdir(parents=True)
-      runs.write_json(unfinished / "meta" / "metadata", meta)
+      files.write_json(unfinished / "meta" / "metadata", meta)
       with ocp.StandardCheckpointer() as writer:
         writer.save(unfinished / "variables", converted.variables)
       os.replace(unfinished, folder)

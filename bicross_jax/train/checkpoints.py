@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import tensorstore
 
-from bicross_jax import errors
+from bicross_jax import errors, files
 from bicross_jax.train import runs
 from bicross_jax.train.state import TrainState, Variables
 
@@ -93,7 +93,7 @@ class Checkpoints:
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
         variables=ocp.args.StandardSave(variables),
-        meta=ocp.args.JsonSave(runs.jsonable(meta)),
+        meta=ocp.args.JsonSave(files.jsonable(meta)),
       ),
     )
     if not saved:
@@ -194,7 +194,7 @@ def read_meta(folder: str | os.PathLike) -> dict[str, Any]:
   Raises:
     errors.BadFileError: it cannot be read.
   """
-  meta = runs.read_json(pathlib.Path(folder) / "meta" / "metadata")
+  meta = files.read_json(pathlib.Path(folder) / "meta" / "metadata")
   lacking = [k for k in ("step", "which", "metric", "metrics", "config") if k not in meta]
   if lacking:
     raise errors.BadFileError(
@@ -238,7 +238,7 @@ def check_arrays(folder: pathlib.Path, within: str = "") -> None:
   Raises:
     errors.BadFileError: one cannot be read, or there is none.
   """
-  runs.read_json(folder / "_METADATA")
+  files.read_json(folder / "_METADATA")
   store = {"driver": "ocdbt", "base": f"file://{folder}/"}
   try:
     keys = tensorstore.KvStore.open(store).result().list().result()

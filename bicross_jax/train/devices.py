@@ -1,6 +1,6 @@
-"""Devices: the pmapped step, where arrays live, prediction, the compile cache."""
+"""Devices: the step on all of them, where arrays live, prediction, the compile cache."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 import os
 import pathlib
 from typing import Any
@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.train.state import AXIS, Batch, TrainState, Variables
+from bicross_jax.train.state import AXIS, Batch, Carry, Predictions, TrainState, Variables
 
 CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
 
@@ -24,33 +24,64 @@ _STATE_AXES = TrainState(
 )
 
 
-def pmap_step(train_step: Callable) -> Callable:
-  """A recipe's train_step on all devices of all processes.
+def parallel_step(train_step: Callable) -> Callable:
+  """A recipe's train_step on all devices of all processes: pmapped by one, shard_mapped by several.
 
   Args:
     train_step: see `state.Recipe`.
 
   Returns:
-    (state, batch, key) -> (state, metrics), a pmapped function. `state` is from `place` and is
-    donated; `batch` from `shard`; `key` one typed key for the whole run (`replicate`d): each step
-    and each device gets its own. Metrics are summed over the devices (see `state.Metrics`). Where
-    there are several processes, call what `lower(...).compile()` gives: the function itself would
-    return this process's part of the state only.
+    (state, batch, key) -> (state, metrics), jitted. `state` is from `place` and is donated; `batch`
+    from `shard`; `key` one typed key for the whole run (`replicate`d): each step and each device
+    gets its own. Metrics are summed over the devices (see `state.Metrics`).
   """
+  return pmap_step(train_step) if jax.process_count() == 1 else shard_map_step(train_step)
 
-  def body(state, batch, key):
-    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
-    state, metrics = train_step(state, batch, key)
-    return state, jax.lax.psum(metrics, AXIS)
 
+def pmap_step(train_step: Callable) -> Callable:
+  """`parallel_step` by pmap: of several processes, each would get back its own part alone."""
   return jax.pmap(
-    body,
+    _body(train_step),
     axis_name=AXIS,
     in_axes=(_STATE_AXES, 0, None),
     out_axes=(_STATE_AXES, None),
     devices=jax.devices(),
     donate_argnums=(0,),
   )
+
+
+def shard_map_step(train_step: Callable) -> Callable:
+  """`parallel_step` by shard_map. The body sees what pmap's sees: no axis of devices."""
+  body = _body(train_step)
+  first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+
+  def one_device(state, batch, key):
+    state, metrics = body(state.replace(local=first(state.local)), first(batch), key)
+    return state.replace(local=jax.tree.map(lambda x: x[None], state.local)), metrics
+
+  specs = jax.tree.map(
+    lambda axis: _ALL if axis is None else _EACH, _STATE_AXES, is_leaf=lambda axis: axis is None
+  )
+  # With check_vma gradients would be summed over the devices before the recipe averages them.
+  mapped = jax.shard_map(
+    one_device,
+    mesh=_mesh(),
+    in_specs=(specs, _EACH, _ALL),
+    out_specs=(specs, _ALL),
+    check_vma=False,
+  )
+  return jax.jit(mapped, donate_argnums=(0,))
+
+
+def _body(train_step):
+  """What one device does in a step."""
+
+  def body(state, batch, key):
+    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
+    state, metrics = train_step(state, batch, key)
+    return state, jax.lax.psum(metrics, AXIS)
+
+  return body
 
 
 def replicate(tree: Any) -> Any:
@@ -161,19 +192,30 @@ def single(tree: Any) -> Any:
   return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def jit_predict(predict: Callable) -> Callable[[Variables, Batch], dict[str, np.ndarray]]:
-  """A recipe's predict: compiled once for each shape of batch, results in host memory.
+def jit_predict(
+  predict: Callable, inputs: Sequence[str]
+) -> Callable[..., tuple[Predictions, Carry]]:
+  """A recipe's predict, compiled once for each shape of batch; nothing waits for its results.
 
   Args:
     predict: see `state.Recipe`.
+    inputs: the fields it reads. Of a batch these alone go to the device, and `reset` where there
+      is one.
 
   Returns:
-    (variables, batch) -> {name: numpy array}.
+    (variables, batch, carry=()) -> (predictions, carry), arrays on the device. A batch without one
+    of the inputs is an errors.UserError.
   """
   compiled = jax.jit(predict)
 
-  def run(variables: Variables, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return dict(jax.device_get(compiled(variables, dict(batch))))
+  def run(variables: Variables, batch: Batch, carry: Carry = ()):
+    missing = [name for name in inputs if name not in batch]
+    if missing:
+      raise errors.UserError(
+        f"the network reads {', '.join(inputs)}; the batch has no {', '.join(missing)}"
+      )
+    read = {name: batch[name] for name in {*inputs, "reset"} & batch.keys()}
+    return compiled(variables, read, carry)
 
   return run
 
@@ -214,8 +256,12 @@ def enable_compile_cache() -> pathlib.Path | None:
   return folder
 
 
+def _mesh() -> Mesh:
+  return Mesh(np.array(jax.devices()), (AXIS,))
+
+
 def _sharding(spec: PartitionSpec) -> NamedSharding:
-  return NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), spec)
+  return NamedSharding(_mesh(), spec)
 
 
 def _spread(x) -> jax.Array:

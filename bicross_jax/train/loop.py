@@ -10,26 +10,28 @@ import contextlib
 import math
 import os
 import pathlib
+import time
 from typing import Any, Protocol
-import zlib
 
 import jax
 
-from bicross_jax import errors
+from bicross_jax import errors, files
+from bicross_jax.ops import keys
 from bicross_jax.train import (
   devices,
-  keeping,
   prefetch,
   processes,
   progress,
   runs,
+  saving,
   termination,
   windows,
 )
-from bicross_jax.train.keeping import DivergedError  # part of this module's interface
-from bicross_jax.train.state import Initial, Recipe
+from bicross_jax.train.saving import DivergedError  # part of this module's interface
+from bicross_jax.train.state import Batch, Carry, Metrics, Predictions, Recipe, Variables
 
-__all__ = ("Data", "DivergedError", "Stopped", "run")
+__all__ = ("DURATIONS", "Data", "DivergedError", "Predict", "Score", "Stopped", "outcome", "run")
+DURATIONS = ("steps", "log_every", "validate_every", "checkpoint_every")
 _AHEAD = 2  # steps that are handed to the devices before the first of them must be done
 
 
@@ -38,6 +40,20 @@ class Data(Protocol):
 
   def train(self, start_step: int) -> Iterator[Mapping[str, Any]]:
     """NumPy batches: those that an uninterrupted run would see from `start_step` on."""
+
+
+class Predict(Protocol):
+  """The network as it is now; results stay on the devices, and nothing waits for them."""
+
+  def __call__(self, batch: Batch, carry: Carry = ()) -> tuple[Predictions, Carry]:
+    """Predictions, and what to pass with the batch that follows; see `state.Recipe`."""
+
+
+class Score(Protocol):
+  """The recipe's own score of the network as it is now; nothing waits for it."""
+
+  def __call__(self, batch: Batch) -> Metrics:
+    """{name: (sum, count)} over the rows whose `mask` is True; see `state.Recipe`."""
 
 
 class Stopped(SystemExit):
@@ -60,9 +76,12 @@ def run(
   config: Mapping[str, Any],
   recipe: Recipe,
   data: Data,
-  validate: Callable[[Callable], Mapping[str, float]],
+  validate: Callable[[Predict, Score | None], Mapping[str, float]],
   workdir: str | os.PathLike,
-  initial: Initial | None = None,
+  parents: Mapping[str, Variables],
+  *,
+  durations: Mapping[str, int],
+  examples: int,
 ) -> dict[str, Any]:
   """Trains, or goes on with, the run of a folder.
 
@@ -71,14 +90,18 @@ def run(
   this with its own share of the data; process 0 writes.
 
   Args:
-    config: ml_collections ConfigDict or dict with `seed` and `train.{steps, log_every,
-      validate_every, checkpoint_every}` (steps); written to config.json and every checkpoint.
+    config: ml_collections ConfigDict or dict with `seed`; as written it goes to config.json and
+      every checkpoint, and tells this run from others (`runs.config_hash`).
     recipe: what is trained.
     data: where batches come from.
-    validate: takes predict(batch) -> {name: numpy array}, returns {metric: float}. Called before
-      the first step, every `validate_every` steps and after the last.
+    validate: (predict, score) -> {metric: float}, with the recipe's metric among them; `score` is
+      None where the recipe has none. Called before the first step, every `validate_every` steps
+      and after the last.
     workdir: folder of the run.
-    initial: variables to start from.
+    parents: {role: variables} to start from; {}: none.
+    durations: {"steps", "log_every", "validate_every", "checkpoint_every"}, in steps.
+    examples: how many training examples there are; kept in every checkpoint. A run goes on only
+      with as many.
 
   Returns:
     {"metric", "mode", "before", "after" (validation metrics), "best" {"step", "value"}, "steps",
@@ -92,10 +115,11 @@ def run(
     Stopped: SIGTERM; the run is saved.
   """
   workdir = pathlib.Path(workdir)
-  for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
-    if config["train"][name] < 1:
-      raise errors.UserError(f"train.{name}={config['train'][name]} must be at least 1")
-  processes.check_same("config", runs.config_hash(config))
+  durations = {name: int(durations[name]) for name in DURATIONS}
+  for name, value in durations.items():
+    if value < 1:
+      raise errors.UserError(f"train.{name}={value} must be at least 1")
+  processes.check_same("config", [runs.config_hash(config), durations, examples])
   stored = processes.by_first(lambda: runs.claim(workdir, config))
   if not all(processes.gather((workdir / runs.CONFIG).is_file())):
     raise errors.UserError(
@@ -107,12 +131,10 @@ def run(
   with contextlib.ExitStack() as stack:
     processes.by_first(lambda: stack.enter_context(runs.held(workdir)))
     stopping = stack.enter_context(termination.Termination())
-    keeper = stack.enter_context(keeping.Keeper(config, recipe, workdir))
-    training = _Training(config, recipe, validate, workdir, stopping, keeper)
-    training.begin(initial)
-    shown = stack.enter_context(
-      progress.Progress(training.step, config["train"]["steps"], workdir.name)
-    )
+    saver = stack.enter_context(saving.Saver(workdir, recipe, config, examples))
+    training = _Training(recipe, validate, durations, workdir, stopping, saver)
+    training.begin(config["seed"], parents)
+    shown = stack.enter_context(progress.Progress(training.step, durations["steps"], workdir.name))
     return training.run(data, shown)
 
 
@@ -125,28 +147,35 @@ def outcome(result: Mapping[str, Any]) -> str:
 
 
 class _Training:
-  """One run in progress."""
+  """One run in progress: what is due when.
 
-  def __init__(self, config, recipe, validate, workdir, stopping, keeper):
-    self.config, self.recipe, self.workdir = config, recipe, workdir
-    self.stopping, self.keeper = stopping, keeper
-    self.validate, self.predict = validate, devices.jit_predict(recipe.predict)
+  `record` says what happened and how long it took, `saver` keeps it.
+  """
+
+  def __init__(self, recipe, validate, durations, workdir, stopping, saver):
+    self.recipe, self.durations, self.workdir = recipe, durations, workdir
+    self.stopping, self.saver = stopping, saver
+    self.validate = validate
+    self.predict = devices.jit_predict(recipe.predict, recipe.inputs)
+    self.score = recipe.score and jax.jit(recipe.score)
     self.add = jax.jit(windows.add, donate_argnums=(0,))
-    self.step, self.steps = 0, config["train"]["steps"]
+    self.step, self.steps = 0, durations["steps"]
     self.window = None
 
-  def begin(self, initial):
+  def begin(self, seed, parents):
     """Builds the state, or restores it."""
-    root = jax.random.key(self.config["seed"])
-    with self.keeper.clock("start"):
-      state, self.step = self.keeper.restore(self.recipe.init(_named(root, "init"), initial))
-      processes.check_same("last checkpoint", self.step)
-      self.state = devices.place(devices.of_first(state))
-      self.key = devices.replicate(_named(root, "train"))
+    root = jax.random.key(seed)
+    began = time.perf_counter()
+    state = self.recipe.init(keys.named_key(root, "init"), dict(parents))
+    state, self.step, self.record = self.saver.restore(state)
+    processes.check_same("last checkpoint", self.step)
+    self.state = devices.place(devices.of_first(state))
+    self.key = devices.replicate(keys.named_key(root, "train"))
+    self.record.seconds["start"] += time.perf_counter() - began
 
   def run(self, data, shown):
     """From where `begin` left it to the end."""
-    self.shown, record = shown, self.keeper.record
+    self.shown = shown
     size = sum(x.size for x in jax.tree.leaves(self.state.params))
     shown.message(
       f"{self.workdir} {f'goes on at step {self.step} of' if self.step else 'starts:'} "
@@ -154,31 +183,20 @@ class _Training:
       f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
     )
     try:
-      if record.before is None:
-        record.before = self._measure()
-      if self.step and self._due("validate_every") and record.validated != self.step:
+      if self.record.before is None:
+        self.record.before = self._measure()
+      if self.step and self._due("validate_every") and self.record.validated != self.step:
         self._validate()  # it was stopped between this step and its validation
-        self.keeper.save(self.step, self.state, self.window)
+        self._save()
       if self.step < self.steps:
         with prefetch.Prefetcher(data.train(self.step), devices.shard) as batches:
           self._train(batches)
     except _StopRequested:
       self._stop()
-    self.keeper.wait()
-    name, mode = self.recipe.metric
-    result = runs.jsonable(
-      {
-        "metric": name,
-        "mode": mode,
-        "before": record.before,
-        "after": record.metrics,
-        "best": record.best,
-        "steps": self.steps,
-        "seconds": {k: round(v, 2) for k, v in record.seconds.items()},
-      }
-    )
+    self._wait()
+    result = files.jsonable(self.record.result(self.steps, self.recipe.metric))
     result = processes.by_first(
-      lambda: runs.write_json(self.workdir / runs.RESULT, result) or result
+      lambda: files.write_json(self.workdir / runs.RESULT, result) or result
     )
     shown.close()
     shown.message(f"{self.workdir} is done: {outcome(result)}")
@@ -192,10 +210,10 @@ class _Training:
     train_step, running = self._compile(batch), []
     rows = math.prod(jax.tree.leaves(batch)[0].shape[:2])
     self.shown.begin()
-    seconds = self.keeper.record.seconds
+    seconds = self.record.seconds
     since = self.step, seconds["train"]
     while True:
-      with self.keeper.clock("train"):
+      with self.record.clock("train"):
         self.state, metrics = train_step(self.state, batch, self.key)
         self.window = self.add(self.window, metrics, _watched(self.state), self.state.step)
         running.append(metrics)
@@ -206,7 +224,7 @@ class _Training:
       if self._due("log_every"):
         values = self._log(metrics)
         each = (seconds["train"] - since[1]) / (self.step - since[0])
-        self.keeper.write(
+        self.saver.write(
           self.step,
           {**{f"train/{k}": v for k, v in values.items()}, "time/images_per_second": rows / each},
         )
@@ -215,11 +233,11 @@ class _Training:
       self._maybe_stop()
       best = self._due("validate_every") and self._validate()
       if best or self._due("checkpoint_every"):
-        self.keeper.save(self.step, self.state, self.window)
+        self._save()
       if self.step == self.steps:
         return
       self._maybe_stop()
-      with self.keeper.clock("train"):
+      with self.record.clock("train"):
         batch = self._next(batches)
 
   def _next(self, batches):
@@ -230,62 +248,80 @@ class _Training:
 
   def _compile(self, batch):
     """The compiled step; also the window, that of the checkpoint when resuming."""
-    with self.keeper.clock("compile"):
-      lowered = devices.pmap_step(self.recipe.train_step).lower(self.state, batch, self.key)
+    with self.record.clock("compile"):
+      lowered = devices.parallel_step(self.recipe.train_step).lower(self.state, batch, self.key)
       compiled = lowered.compile()
       processes.meet()
     window = windows.empty(lowered.out_info[1], _watched(self.state))
-    if self.keeper.record.window is not None:
-      window = windows.from_json(self.keeper.record.window, window)
+    if self.record.window is not None:
+      window = windows.from_json(self.record.window, window)
     self.window = devices.replicate(window)
-    self.shown.message(f"compiled the step in {self.keeper.record.seconds['compile']:.1f} s")
+    self.shown.message(f"compiled the step in {self.record.seconds['compile']:.1f} s")
     return compiled
 
   def _log(self, metrics):
     """The means of the window, which starts anew."""
-    with self.keeper.clock("train"):
-      values = windows.means(self.keeper.check(self.window))
+    with self.record.clock("train"):
+      values = windows.means(self._fetch().metrics)
       self.window = devices.replicate(windows.empty(metrics, _watched(self.state)))
     return values
 
+  def _fetch(self):
+    """The window in host memory, None before the first step; waits for the devices.
+
+    Raises:
+      DivergedError: something in it is not finite.
+    """
+    window = jax.device_get(self.window)
+    found = windows.diverged(window) if window is not None else None
+    if found:
+      raise self.saver.diverged(*found)
+    return window
+
+  def _save(self):
+    window = self._fetch()
+    with self.record.clock("save"):
+      self.saver.save(self.step, self.state, self.record, window)
+
+  def _wait(self):
+    with self.record.clock("save"):
+      self.saver.wait()
+
   def _due(self, every):
-    return self.step == self.steps or self.step % self.config["train"][every] == 0
+    return self.step == self.steps or self.step % self.durations[every] == 0
 
   def _measure(self):
     """Validates, and writes what comes out."""
-    with self.keeper.clock("train"):
-      self.keeper.check(self.window)  # waits for the steps, so that the time below is validation's
+    with self.record.clock("train"):
+      self._fetch()  # waits for the steps, so that the time below is validation's
     name = self.recipe.metric[0]
 
-    def predict(batch):
+    def predict(batch, carry=()):
       self._maybe_stop()
-      return self.predict(variables, batch)
+      return self.predict(variables, batch, carry)
 
-    with self.keeper.clock("validate"):
+    def score(batch):
+      self._maybe_stop()
+      return self.score(variables, dict(batch))
+
+    with self.record.clock("validate"):
       variables = devices.single(self.recipe.variables(self.state))
-      values = {k: float(v) for k, v in self.validate(predict).items()}
+      values = self.validate(predict, score if self.score else None)
+      values = {k: float(v) for k, v in values.items()}
       values = processes.gather(values)[0]  # all computed the same, but perhaps for the last bits
     if name not in values:
       raise ValueError(f"validation gave no {name}, only {sorted(values)}")
-    self.keeper.write(self.step, {f"validation/{k}": v for k, v in values.items()})
+    self.saver.write(self.step, {f"validation/{k}": v for k, v in values.items()})
     self.shown.message(f"step {self.step}: validation {name} {values[name]:.4g}")
     return values
 
   def _validate(self):
     """Validates, tells the recipe, and returns whether it is the best so far."""
-    record, (name, mode) = self.keeper.record, self.recipe.metric
     values = self._measure()
     told = self.recipe.on_validation(self.state, values)
     if told is not self.state:
       self.state = devices.place(told)
-    record.metrics, record.validated = values, self.step
-    if not math.isfinite(values[name]):
-      return False
-    sign = {"min": 1, "max": -1, "last": 0}[mode]
-    if sign and record.best and sign * values[name] >= sign * record.best["value"]:
-      return False
-    record.best = {"step": self.step, "value": values[name]}
-    return True
+    return self.record.judge(self.step, values, self.recipe.metric)
 
   def _maybe_stop(self):
     if self.stopping.agreed():
@@ -293,8 +329,8 @@ class _Training:
 
   def _stop(self):
     if self.step:
-      self.keeper.save(self.step, self.state, self.window)
-      self.keeper.wait()
+      self._save()
+      self._wait()
     self.shown.close()
     self.shown.message(
       f"asked to stop: saved at step {self.step}; the same command goes on from there"
@@ -307,7 +343,3 @@ class _Training:
 def _watched(state):
   """What must stay finite besides the metrics."""
   return {"state.params": state.params, "state.batch_stats": state.batch_stats}
-
-
-def _named(key, name):
-  return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -6,15 +6,14 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import pathlib
 from typing import Any
 
-import numpy as np
+import jax
 
 import bicross_jax
-from bicross_jax import errors
+from bicross_jax import errors, files
 from bicross_jax.train import processes
 
 CONFIG, RESULT, METRICS, CHECKPOINTS = "config.json", "result.json", "metrics.jsonl", "checkpoints"
@@ -42,14 +41,18 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-  """16 hexadecimal digits that name a config: of the SHA-256 of its canonical JSON."""
-  text = json.dumps(plain(config), sort_keys=True, separators=(",", ":"))
+  """16 hexadecimal digits that name a run: of the SHA-256 of its config's canonical JSON.
+
+  The places of files do not count (`data_dir` of any section, `file`), nor does where it is
+  computed (see `plain`): the same run on another mount is the same run.
+  """
+  text = json.dumps(_identity(config), sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-  """The fields in which two configs differ, "train.steps: 100 there, 200 here"."""
-  a, b = _flatten(plain(there)), _flatten(plain(here))
+  """The fields that make two runs of two configs, "train.steps: 100 there, 200 here"."""
+  a, b = _leaves(there), _leaves(here)
   shown = lambda flat, name: json.dumps(flat[name]) if name in flat else "nothing"
   return [
     f"{name}: {shown(a, name)} there, {shown(b, name)} here"
@@ -73,7 +76,7 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
     raise errors.UserError(f"{workdir} is a file, not a folder for a run")
   file = workdir / CONFIG
   if file.is_file():
-    changed = differences(read_json(file), config)
+    changed = differences(read_config(workdir), config)
     if changed:
       raise errors.UserError(
         f"{workdir} holds a run of another config ({'; '.join(changed)}); "
@@ -82,8 +85,7 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
     return finished(workdir)
   if any((workdir / name).exists() for name in (CHECKPOINTS, RESULT, METRICS)):
     raise errors.UserError(f"{workdir} holds parts of a run but no {CONFIG}; choose another folder")
-  workdir.mkdir(parents=True, exist_ok=True)
-  write_json(file, plain(config))
+  files.write_json(file, plain(config))
   return None
 
 
@@ -110,43 +112,33 @@ def held(workdir: str | os.PathLike) -> Iterator[None]:
 
 
 def finished(workdir: str | os.PathLike) -> dict[str, Any] | None:
-  """The result of the finished run in a folder, or None."""
-  file = pathlib.Path(workdir) / RESULT
-  return read_json(file) if file.is_file() else None
-
-
-def read_json(file: pathlib.Path) -> Any:
-  """What a JSON file holds.
+  """The result of the finished run in a folder, or None.
 
   Raises:
-    errors.BadFileError: not there, or not JSON.
+    errors.BadFileError: result.json is there and holds no result (`record.Record.result`).
   """
-  try:
-    return json.loads(file.read_text())
-  except OSError as error:
-    raise errors.BadFileError(file, error.strerror) from error
-  except ValueError as error:
-    raise errors.BadFileError(file, f"is not JSON: {error}") from error
-
-
-def write_json(file: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file so that at any moment either the old one or the whole new one is there."""
-  part = file.with_name(f"{file.name}.{os.getpid()}.part")
-  part.write_text(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
-  os.replace(part, file)
-
-
-def jsonable(value: Any) -> Any:
-  """The same with NumPy values as Python's, and null for numbers that JSON does not have."""
-  if isinstance(value, Mapping):
-    return {str(k): jsonable(v) for k, v in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [jsonable(v) for v in value]
-  if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
-    return jsonable(np.asarray(value).tolist())
-  if isinstance(value, float) and not math.isfinite(value):
+  file = pathlib.Path(workdir) / RESULT
+  if not os.path.lexists(file):
     return None
-  return value
+  result = files.read_json(file)
+  if not _is_result(result):
+    raise errors.BadFileError(
+      file, "is not the result of a run", "what training wrote there; delete it to train on"
+    )
+  return result
+
+
+def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
+  """The config of the run in a folder, as written.
+
+  Raises:
+    errors.BadFileError: it is not there, or is no config.
+  """
+  file = pathlib.Path(workdir) / CONFIG
+  config = files.read_json(file)
+  if not isinstance(config, dict):
+    raise errors.BadFileError(file, "is not a config", "an object with the fields of one")
+  return config
 
 
 def versions() -> dict[str, str]:
@@ -157,11 +149,49 @@ def versions() -> dict[str, str]:
   return found
 
 
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  out = {}
-  for name, value in node.items():
-    if isinstance(value, dict) and value:
-      out.update(_flatten(value, f"{prefix}{name}."))
-    else:
-      out[prefix + name] = value
-  return out
+def _is_result(value):
+  """Whether a value is what `record.Record.result` gives, as JSON gives it back."""
+  if not isinstance(value, dict) or not isinstance(value.get("metric"), str):
+    return False
+  number = lambda x: x is None or isinstance(x, (int, float))
+  name, best = value["metric"], value.get("best")
+  measured = all(
+    isinstance(value.get(when), dict)
+    and name in value[when]
+    and all(map(number, value[when].values()))
+    for when in ("before", "after")
+  )
+  seconds = value.get("seconds")
+  return (
+    measured
+    and isinstance(value.get("steps"), int)
+    and isinstance(seconds, dict)
+    and all(isinstance(x, (int, float)) for x in seconds.values())
+    and (
+      best is None
+      or isinstance(best, dict)
+      and all(isinstance(best.get(k), (int, float)) for k in ("step", "value"))
+    )
+  )
+
+
+def _identity(config: Mapping[str, Any]) -> Any:
+  """A config without the places of files, which do not make another run."""
+
+  def strip(value):
+    if isinstance(value, dict):
+      return {name: strip(v) for name, v in value.items() if name != "data_dir"}
+    return value
+
+  found = strip(plain(config))
+  found.pop("file", None)
+  return found
+
+
+def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Dotted name -> value of every field that tells a run from others."""
+  leaf = lambda node: not (isinstance(node, dict) and node)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="."): value
+    for path, value in jax.tree_util.tree_leaves_with_path(_identity(config), is_leaf=leaf)
+  }

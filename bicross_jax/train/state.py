@@ -17,7 +17,7 @@ Carry = Any  # a pytree; () for networks without memory
 
 # name -> (sum, count). The rule: both are this device's share (sums over its rows), or both are
 # of values that are equal on all devices already, as a loss pooled over the axis: (value, 1).
-# `devices.pmap_step` sums each over the devices, once; sum / count is then right for either.
+# `devices.parallel_step` sums each over the devices, once; sum / count is then right for either.
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
 

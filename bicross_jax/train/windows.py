@@ -57,14 +57,14 @@ def add(window: Window, metrics: Metrics, watched: Mapping[str, Any], step: jax.
   )
 
 
-def means(window: Window) -> dict[str, Any]:
-  """Sum / count of every metric of a window in host memory; a metric that counted nothing is out.
+def means(metrics: Metrics) -> dict[str, Any]:
+  """Sum / count of every metric in host memory; a metric that counted nothing is out.
 
   Returns:
     name -> float, or an array where the sum is one.
   """
   out = {}
-  for name, (total, count) in window.metrics.items():
+  for name, (total, count) in metrics.items():
     if np.all(count == 0):
       continue
     value = np.asarray(total, np.float64) / np.asarray(count, np.float64)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bicross_jax.train import runs
+from bicross_jax import files
 
 
 class Writer(Protocol):
@@ -47,7 +47,7 @@ class JsonLines:
     return os.fstat(self._file.fileno()).st_size
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
-    line = json.dumps(runs.jsonable({"step": step, **values}), allow_nan=False)
+    line = json.dumps(files.jsonable({"step": step, **values}), allow_nan=False)
     self._file.write(line.encode() + b"\n")
     self._file.flush()
 

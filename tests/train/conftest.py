@@ -96,5 +96,5 @@ def left():
 def whole(toy, tmp_path_factory):
   """The toy run that nothing interrupts: (Left, result)."""
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  result = toy.loop.run(toy.config(), toy.create(), toy.Data(), toy.Validate(), workdir)
+  result = toy.train(workdir)
   return Left(workdir), result

@@ -54,6 +54,49 @@ except devices.errors.UserError as error: print(error)
   assert "batch field x of shape (6, 2) cannot be divided among 4 devices" in done.stdout
 
 
+def _both_ways(toy, rows):
+  """The toy's state and metrics after three steps by pmap and by shard_map, in host memory."""
+  out = []
+  for way in (devices.pmap_step, devices.shard_map_step):
+    recipe = toy.create(local=True)
+    state = devices.place(recipe.init(jax.random.key(0), {}))
+    step, key = way(recipe.train_step), devices.replicate(jax.random.key(1))
+    metrics = []
+    for k in range(3):
+      state, found = step(state, devices.shard(toy.batch(k, rows)), key)
+      metrics.append(jax.device_get(found))
+    out.append((devices.gather(state), metrics))
+  return out
+
+
+def _assert_same(pmapped, shard_mapped):
+  assert jax.tree.structure(pmapped) == jax.tree.structure(shard_mapped)
+  for (path, a), b in zip(
+    jax.tree_util.tree_leaves_with_path(pmapped), jax.tree.leaves(shard_mapped), strict=True
+  ):
+    np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-7, err_msg=jax.tree_util.keystr(path))
+
+
+def test_shard_map_equals_pmap_on_one_device(toy):
+  _assert_same(*_both_ways(toy, 8))
+
+
+def test_shard_map_equals_pmap_on_eight_devices(python):
+  """Noise differs by device and `local` is kept by each; gradients are as large as by pmap."""
+  code = """
+import jax
+from tests.train import test_devices, toy
+assert jax.device_count() == 8
+pmapped, shard_mapped = test_devices._both_ways(toy, 16)
+test_devices._assert_same(pmapped, shard_mapped)
+assert pmapped[0].local["rows"].tolist() == [6] * 8
+assert len(set(pmapped[0].local["mean"][:, 0].tolist())) == 8
+print("equal")
+"""
+  done = python("-c", code, devices=8)
+  assert done.stdout.strip() == "equal", done.stderr
+
+
 def test_batch_without_rows_is_refused():
   with pytest.raises(errors.UserError, match="target/depth"):
     devices.shard({"target": {"depth": np.float32(1)}})
@@ -82,28 +125,35 @@ def test_place_refuses_local_of_other_devices():
 
 def test_local_has_no_device_axis_inside():
   def step(s, batch, key):
-    assert s.local["pool"].shape == (2,)
+    assert s.local["pool"].shape == (2,) and batch["x"].shape == (2, 1)
     return s, {"m": (jax.lax.axis_index(AXIS), 1)}
 
-  placed = devices.place(state(local={"pool": jnp.zeros((1, 2))}))
-  batch = devices.shard({"x": np.zeros((2, 1))})
-  placed, _ = devices.pmap_step(step)(placed, batch, jax.random.key(0))
-  assert placed.local["pool"].shape == (1, 2)
+  for way in (devices.pmap_step, devices.shard_map_step):
+    placed = devices.place(state(local={"pool": jnp.zeros((1, 2))}))
+    batch = devices.shard({"x": np.zeros((2, 1))})
+    placed, _ = way(step)(placed, batch, jax.random.key(0))
+    assert placed.local["pool"].shape == (1, 2)
 
 
-def test_jit_predict_compiles_once_and_takes_variables():
+def test_jit_predict_compiles_once_and_takes_variables_and_carry():
   traces = []
 
-  def predict(variables, batch):
-    traces.append(batch["x"].shape)
-    return {"y": batch["x"] * variables["params"]}
+  def predict(variables, batch, carry):
+    traces.append(sorted(batch))
+    start = jnp.where(batch["reset"], 0, carry) if "reset" in batch else 0.0
+    return {"y": batch["x"] * variables["params"]}, start + batch["x"]
 
-  run = devices.jit_predict(predict)
+  run = devices.jit_predict(predict, ("x",))
   for k in range(3):
-    out = run({"params": jnp.float32(k)}, {"x": np.ones((2, 3), np.float32)})
-    assert type(out["y"]) is np.ndarray
-    np.testing.assert_array_equal(out["y"], k * np.ones((2, 3)))
-  assert traces == [(2, 3)]
+    out, carry = run({"params": jnp.float32(k)}, {"x": np.ones(2, np.float32), "key": "a name"})
+    assert isinstance(out["y"], jax.Array)  # not fetched
+    np.testing.assert_array_equal(out["y"], k * np.ones(2))
+  batch = {"x": np.array([2.0, 3.0], np.float32), "reset": np.array([False, True])}
+  _, carry = run({"params": jnp.float32(0)}, batch, carry)
+  np.testing.assert_array_equal(carry, [3, 3])
+  assert traces == [["x"], ["reset", "x"]]
+  with pytest.raises(errors.UserError, match="reads x; the batch has no x"):
+    run({"params": jnp.float32(0)}, {"rgb": np.ones(2)})
 
 
 def test_compile_cache_goes_to_the_users_cache_folder(python, tmp_path):

@@ -27,7 +27,7 @@ def scaled(k):
 
 
 def test_means():
-  got = windows.means(run([(1, scaled(1)), (2, scaled(4))]))
+  got = windows.means(run([(1, scaled(1)), (2, scaled(4))]).metrics)
   assert got["loss"] == pytest.approx(0.5) and "none" not in got
   np.testing.assert_allclose(got["table"], np.full((2, 2), 1 / 3))
 

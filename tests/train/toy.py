@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 
 from bicross_jax.train import loop, optim, processes
 from bicross_jax.train.state import AXIS, Recipe, TrainState
@@ -37,15 +36,15 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
     rate: learning rate.
   """
   transform = optim.adam(
-    [("w", rate), ("", rate / 2)],
+    [optim.Group(rate, "w", "w"), optim.Group(rate / 2, name="b")],
     plateau=optim.Plateau(0.5, 0),
     schedule=optim.schedule("cosine", 40, 2),
   )
 
-  def init(key, initial=None):
+  def init(key, parents):
     w = jax.random.normal(key, (FEATURES,))
-    if initial is not None:
-      w = initial.init_from["params"]["w"]
+    if "teacher" in parents:
+      w = parents["teacher"]["params"]["w"]
     params = {"w": w, "b": jnp.zeros(())}
     n = jax.local_device_count()
     here = {"rows": jnp.zeros((n,), jnp.int32), "mean": jnp.zeros((n, FEATURES))}
@@ -61,28 +60,30 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
   def train_step(state, batch, key):
     x = batch["x"] + noise * jax.random.normal(key, batch["x"].shape)
 
+    step = state.step + 1
+
     def loss_fn(params):
       square = (x @ params["w"] + params["b"] - batch["y"]) ** 2
-      return jnp.mean(square), jnp.sum(square)
+      bad = step == bad_params_at
+      root = jnp.sqrt(jnp.where(bad, params["b"] - params["b"], 1.0))  # of 0: its slope is NaN
+      parts = {
+        "loss": (jnp.sum(square), x.shape[0]),
+        "aux": (jnp.where(step == bad_metric_at, jnp.inf, 1.0), 1),
+      }
+      return jnp.mean(square) + jnp.where(bad, root, 0.0), (parts, x.mean(0))
 
-    (_, total), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    step = state.step + 1
-    grads["b"] = jnp.where(step == bad_params_at, jnp.nan, grads["b"])
-    grads = jax.lax.pmean(grads, AXIS)
-    updates, opt_state = transform.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params, opt_state, metrics, mean = optim.step(transform, loss_fn, state.params, state.opt_state)
     pooled = jax.lax.pmean(jnp.mean(x), AXIS)
-    metrics = {
-      "loss": (total, x.shape[0]),
+    del metrics["grad_norm"]  # a norm of NaN would be found first where parameters are looked for
+    metrics |= {
       "pooled": (pooled, 1.0),
-      "aux": (jnp.where(step == bad_metric_at, jnp.inf, 1.0), 1),
       "nothing": (jnp.zeros(()), 0),
       "by_feature": (x.sum(0), x.shape[0]),
     }
     here = state.local
     if local:
-      here = {"rows": here["rows"] + x.shape[0], "mean": x.mean(0)}
-    mean = jax.lax.pmean(x.mean(0), AXIS)
+      here = {"rows": here["rows"] + x.shape[0], "mean": mean}
+    mean = jax.lax.pmean(mean, AXIS)
     teacher = optim.ema(state.teacher, {"params": params}, 0.9)
     mean = 0.9 * state.batch_stats["mean"] + 0.1 * mean
     return state.replace(
@@ -94,15 +95,22 @@ def create(noise=0.1, bad_metric_at=0, bad_params_at=0, local=False, rate=0.05):
       local=here,
     ), metrics
 
+  def predict(variables, batch, carry):
+    """The carry counts the batches, so that a test sees it go round."""
+    y = batch["x"] @ variables["params"]["w"] + variables["params"]["b"]
+    return {"y": y}, (carry[0] + 1,) if carry else (jnp.ones((), jnp.int32),)
+
   return Recipe(
     init=init,
     train_step=train_step,
-    predict=lambda v, batch: {"y": batch["x"] @ v["params"]["w"] + v["params"]["b"]},
+    predict=predict,
     variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     on_validation=lambda state, values: state.replace(
       opt_state=optim.plateau_update(state.opt_state, values["error"])
     ),
     metric=("error", "min"),
+    inputs=("x",),
+    networks={},
     batch_spec=lambda: {
       "x": jax.ShapeDtypeStruct((FEATURES,), np.float32),
       "y": jax.ShapeDtypeStruct((), np.float32),
@@ -144,13 +152,28 @@ class Validate:
   def __init__(self, at=None, values=()):
     self.calls, self.at, self.values = 0, at or {}, list(values)
 
-  def __call__(self, predict):
+  def __call__(self, predict, score=None):
     self.calls += 1
     self.at.get(self.calls, lambda: None)()
     held_out = batch(999, 16)
-    y = predict({"x": held_out["x"]})["y"]
+    y = np.asarray(predict(held_out)[0]["y"])
     error = self.values.pop(0) if self.values else float(np.mean((y - held_out["y"]) ** 2))
     return {"error": error, "bias": float(np.mean(y - held_out["y"]))}
+
+
+def train(workdir, recipe=None, data=None, validate=None, parents=None, **sizes):
+  """The loop with toys for all that is not given; `sizes`: see `config`."""
+  written = config(**sizes)
+  return loop.run(
+    written,
+    recipe or create(),
+    data or Data(),
+    validate or Validate(),
+    workdir,
+    parents or {},
+    durations=written.train,
+    examples=100,
+  )
 
 
 def send(number):
@@ -172,7 +195,7 @@ def main():
     at[args.kill] = send(signal.SIGKILL)
   if args.term is not None and jax.process_index() == jax.process_count() - 1:
     at[args.term] = send(signal.SIGTERM)
-  loop.run(config(), create(args.noise, local=args.local), Data(at), Validate(), args.workdir)
+  train(args.workdir, create(args.noise, local=args.local), Data(at))
 
 
 if __name__ == "__main__":

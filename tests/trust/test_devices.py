@@ -40,7 +40,7 @@ def test_a_run_of_four_devices_goes_on_with_one_and_with_two(toy, toy_killed, le
     shutil.copytree(tmp_path / "4", run)
     done = toy_killed("never", run, "--noise", 0, devices=n)
     assert done.returncode == 0 and f"goes on at step {start}" in done.stdout, done.stderr
-  toy.loop.run(toy.config(), toy.create(0.0), toy.Data(), toy.Validate(), tmp_path / "whole")
+  toy.train(tmp_path / "whole", toy.create(0.0))
   want = left(tmp_path / "whole").state(12)
   for n in (1, 2):
     got = left(tmp_path / str(n)).state(12)

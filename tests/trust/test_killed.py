@@ -82,5 +82,5 @@ def test_a_kill_inside_a_checkpoint_write_leaves_the_earlier_one(toy, toy_killed
     assert int(before.name) in (3, 4)
     variables, meta = checkpoints.restore_variables(checkpoints.find(run, "best"))
     assert meta["step"] == 4 and np.all(np.isfinite(variables["params"]["w"]))
-    toy.loop.run(toy.config(), toy.create(), toy.Data(), toy.Validate(), run)
+    toy.train(run)
     left(run).assert_equals(whole)
