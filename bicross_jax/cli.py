@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 import io
 import os
+import pathlib
 import sys
 import threading
 from typing import NoReturn
@@ -28,6 +29,22 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
   add_plugin(parser)
+
+
+def check_checkpoint(path) -> None:
+  """Looks whether a path can be a run or a checkpoint, before anything heavy is imported.
+
+  Raises:
+    errors.BadFileError: it cannot.
+  """
+  path = pathlib.Path(path)
+  expected = "a run's folder, or the folder of a checkpoint with variables and meta"
+  if not path.is_dir():
+    problem = "is a file" if path.exists() else "there is no such folder"
+    raise errors.BadFileError(path, problem, expected)
+  inside = any((path / name).exists() for name in ("checkpoints", "variables", "meta", "state"))
+  if not inside and path.name != "checkpoints":
+    raise errors.BadFileError(path, "holds no checkpoints", expected)
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:

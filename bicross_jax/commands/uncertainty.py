@@ -1,33 +1,24 @@
-"""Which measure of uncertainty of an adapted network can be trusted, on source and target.
+"""Judges what a network says of its own uncertainty, on every set of its config's evals.
 
-The measures are those that can filter pseudo-labels in training, by the same functions: the
-learned head, the disagreement of teacher and student, and the spread over augmented views. What is
-judged is the published network on streams as they are; in training the teacher may also match
-firing rates and average mirror images (`adapt.match`, `adapt.mirror`).
+    python scripts/uncertainty.py --checkpoint runs/bicross/crossdomain-synthetic-s0
+
+Compared are the measures that the recipe offers (of BiCross's crossdomain the learned head, the
+disagreement of teacher and student, and the variance over augmented views), by AUSE and
+reliability. Labels of a target serve this comparison alone.
 """
 
-from collections.abc import Callable, Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax import errors, files, inference
-from bicross_jax.commands import stages
-from bicross_jax.data import pipeline
+from bicross_jax import cli, errors, files
 from bicross_jax.evaluation import bootstrap
 from bicross_jax.evaluation import report as reports
-from bicross_jax.losses import pseudo
-from bicross_jax.losses import uncertainty as uncertainty_losses
-from bicross_jax.ops import augment
-from bicross_jax.recipes.bicross import common as depth_recipe
 from bicross_jax.tasks.depth import uncertainty
-from bicross_jax.train import checkpoints, devices, state_parts
-from bicross_jax.viz import curves
 
-MEASURES = ("head", "disagreement", "variance")
 COLUMNS = (
   "AUSE",
   "AUSE of an image [95 %]",
@@ -36,7 +27,7 @@ COLUMNS = (
   "ECE calibrated",
   "factor",
 )
-Measures = Callable[[Mapping[str, np.ndarray], int], dict[str, np.ndarray]]
+FITTED = "data"  # the section that the network learned from, on which factors are fitted
 
 
 class Domain(NamedTuple):
@@ -59,97 +50,88 @@ class Domain(NamedTuple):
   measures: dict[str, uncertainty.Judgement]
 
 
-class Pair(NamedTuple):
-  """Params of a teacher and of the student that learns from it."""
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `output` filled in.
 
-  teacher: Any
-  student: Any
-
-
-def measures(config, module, variables, pair: Pair | None = None) -> Measures:
-  """The network's depth with every measure of how far to trust it.
-
-  Args:
-    config: of stage crossdomain.
-    module: the network.
-    variables: what is published and judged, {"params": ...}.
-    pair: who may disagree; one of them is published. None: there is no disagreement to measure.
-
-  Returns:
-    (batch with `spike` uint8[B, H, W, T/8], number of the batch, which draws the augmentation) ->
-    {"depth": metres, measure: ...}, float32[B, h, w]. The measures, all on the scale of relative
-    errors: "head" (where the network has one; of a head trained by l1log, its width over the
-    depth), "disagreement" (the student sees what it sees in training) and "variance".
+  Raises:
+    errors.UserError: a wrong argument or place.
   """
-
-  def look(params, spike):
-    return module.apply({"params": params}, depth_recipe.network_input(config, {"spike": spike}))
-
-  def floored(params, spike):
-    return jnp.maximum(look(params, spike).depth, depth_recipe.MIN_DEPTH)
-
-  def run(params, pair, spike, number):
-    shaken = augment.strong(jax.random.fold_in(jax.random.key(0), number), spike)
-    seen = look(params, spike)
-    depth = jnp.maximum(seen.depth, depth_recipe.MIN_DEPTH)
-    out = {"depth": seen.depth}
-    if seen.uncertainty is not None:
-      out["head"] = seen.uncertainty
-      if config.loss.uncertainty == "l1log":
-        out["head"] = uncertainty_losses.width(seen.uncertainty) / depth
-    if pair is not None:
-      learnt = floored(pair.student, shaken if config.adapt.augment else spike)
-      out["disagreement"] = pseudo.disagreement(floored(pair.teacher, spike), learnt)
-    out["variance"] = pseudo.view_spread(lambda x: floored(params, x), spike, shaken, depth)
-    return out
-
-  run = jax.jit(run)
-
-  def measure(batch, number):
-    found = jax.device_get(run(variables["params"], pair, batch["spike"], number))
-    return {name: found[name] for name in ("depth", *MEASURES) if name in found}
-
-  return measure
+  parser = cli.Parser(
+    "uncertainty.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  cli.add_checkpoint(parser)
+  parser.add_argument(
+    "--pixels", type=int, default=20_000, help="of an image that count at most, drawn at random"
+  )
+  parser.add_argument("--output", help="folder (default: eval-uncertainty-PART in the run's)")
+  args = parser.parse_args(argv)
+  if args.pixels < 1:
+    raise errors.UserError(f"--pixels {args.pixels}: at least 1 is needed")
+  cli.check_checkpoint(args.checkpoint)
+  args.output = args.output or pathlib.Path(args.checkpoint) / f"eval-uncertainty-{args.part}"
+  files.check_output_folder(args.output)
+  return args
 
 
-def run(path, which: str = "best", part: str = "test", *, most: int = 20_000) -> dict[str, Domain]:
-  """Judges every measure of a run of stage crossdomain on its source and on its target.
+def main(argv: Sequence[str]) -> int:
+  """Judges the network that the arguments name; returns the exit status."""
+  args = parse(argv)
+  found = run(args.checkpoint, args.which, args.part, most=args.pixels, plugins=args.plugin)
+  paths = save(args.output, found, checkpoint=args.checkpoint)  # saved before it is printed
+  print(text(found))
+  print("written:", ", ".join(map(str, paths)))
+  return 0
 
-  Factors are fitted on validation data of the source, so that no label of the target is used.
+
+def run(
+  path, which: str = "best", part: str = "test", *, most: int = 20_000, plugins: Sequence[str] = ()
+) -> dict[str, Domain]:
+  """Judges every measure of a run on every set of its config's `evals`.
+
+  Factors are fitted on validation data of the set that the network learned from, so that no label
+  of a target is used.
 
   Args:
     path: a run's folder, or the folder of one checkpoint in it.
     which: "best" or "last", where `path` is a run's folder.
-    part: which part of both sets is looked at.
+    part: which part of the sets is looked at.
     most: pixels of an image that count, drawn at random where there are more.
+    plugins: modules outside this package whose recipe the checkpoint may name.
 
   Returns:
-    {"source": Domain, "target": Domain}.
+    {entry of evals: Domain}.
 
   Raises:
-    errors.UserError: no such run, or data that is not there.
+    errors.UserError: no such run, one without measures of uncertainty, or data that is not there.
   """
-  devices.enable_compile_cache()
-  model = inference.load(path, which)
-  config = model.config
-  if "target" not in config or "adapt" not in config:
-    raise errors.UserError(
-      f"{path} is a run of stage {config.stage}, not of crossdomain: it has no target"
-    )
-  pair = None
-  if config.adapt.method != "adversarial":  # that one has no teacher
-    folder = checkpoints.find(path, which)
-    pair = Pair(
-      state_parts.restore(folder, ("teacher", "params")),
-      state_parts.restore(folder, ("params", "student")),
-    )
-  measure = measures(config, model.module, model.variables, pair)
+  from bicross_jax import inference
+  from bicross_jax.train import checkpoints, devices, state_parts
 
-  factor = uncertainty.factors(_pixels(measure, config, "data", "validation", most))
+  devices.enable_compile_cache()
+  model = inference.load(path, which, plugins)
+  config, measures = model.config, model.recipe.uncertainty
+  if measures is None or config.task != "depth":
+    raise errors.UserError(
+      f"{path} is a run of stage {config.stage}, which has no measures of uncertainty of depth"
+    )
+  fitted = [name for name, entry in config.evals.items() if entry.data == FITTED]
+  if not fitted:
+    raise errors.UserError(f"none of the config's evals is on section {FITTED!r}: {path}")
+  folder = checkpoints.find(path, which)
+  parts = {}
+  for name, place in measures.parts.items():
+    parts[name] = state_parts.restore(folder, place)
+    if parts[name] is None:
+      raise errors.BadFileError(folder, f"its state has no {'.'.join(place)}")
+
+  def measure(batch, number):
+    return measures.measure(model.variables, parts, batch, number)
+
+  factor = uncertainty.factors(_pixels(model, measure, fitted[0], "validation", most))
   out = {}
-  for name, section in (("source", "data"), ("target", "target")):
-    data = config[section]
-    images = _pixels(measure, config, section, part, most)
+  for name, entry in config.evals.items():
+    data = config[entry.data]
+    images = _pixels(model, measure, name, part, most)
     together = uncertainty.pool(images)
     judged = uncertainty.judge(images, factor)
     out[name] = Domain(
@@ -163,20 +145,26 @@ def run(path, which: str = "best", part: str = "test", *, most: int = 20_000) ->
   return out
 
 
-def _pixels(measure, config, section, part, most) -> list[uncertainty.Pixels]:
-  """The compared pixels of every image of a part of the data of a section."""
-  rules = stages.protocol(config)
-  spec = depth_recipe.field_spec(config, ("spike",), section)
-  batches = pipeline.open(config[section], section).batches(spec, seed=0)
+def _pixels(model, measure, name, part, most) -> list[uncertainty.Pixels]:
+  """The compared pixels of every image of a part of the data of an entry of `evals`."""
+  from bicross_jax.commands import evaluate
+
+  where = evaluate.test_config(model.config, evaluation=name)
   images = []
-  for number, (batch, truths) in enumerate(batches.evaluation(part)):
-    maps = measure(batch, number)
+  for number, (batch, truths) in enumerate(evaluate.batches(model, where, part, ("depth",))):
+    maps = {key: np.asarray(x) for key, x in measure(batch, number).items()}
     depth = maps.pop("depth")
     for i, truth in enumerate(truths):  # real rows stand before those that pad
-      doubts = {name: u[i] for name, u in maps.items()}
+      found = {key: u[i] for key, u in maps.items()}
       images.append(
         uncertainty.pixels(
-          depth[i], doubts, truth["depth"], truth["crop"], rules, most=most, seed=len(images)
+          depth[i],
+          found,
+          truth["depth"],
+          truth["crop"],
+          where.protocol,
+          most=most,
+          seed=len(images),
         )
       )
   return images
@@ -232,7 +220,7 @@ def text(found: Mapping[str, Domain]) -> str:
     " error (0 is perfect; none: an uncertainty that says nothing). Surer half: the pixels below the"
     " median uncertainty, which a pseudo-label filter keeps. ECE: mean of |claimed - found error|"
     " over ten bins; calibrated: after multiplication by the factor fitted on validation data of"
-    " the source.",
+    " the set that the network learned from.",
   ]
   return "\n".join(lines) + "\n"
 
@@ -251,6 +239,8 @@ def save(folder, found: Mapping[str, Domain], **about) -> list[pathlib.Path]:
   files.write_json(paths[0], {**about, "domains": domains})
   with files.write_whole(paths[1]) as file:
     file.write(text(found).encode())
+  from bicross_jax.viz import curves
+
   curves.save(
     paths[2],
     {name: d.measures for name, d in found.items()},

@@ -45,19 +45,27 @@ def shown(results: Iterable[Mapping[str, object]], columns: Iterable[str]) -> li
   return [name for name in columns if any(name in row for row in results)]
 
 
-def save(folder, report: run.Report, **about) -> tuple[pathlib.Path, pathlib.Path]:
+def save(folder, report: run.Report | None, **about) -> list[pathlib.Path]:
   """Writes `images.json` (the rows) and `summary.json` (the summary and `about`) into a folder.
 
+  Args:
+    folder: it is made where it is missing.
+    report: None, where nothing was judged: there is no `images.json` then.
+    **about: what else the summary says.
+
   Returns:
-    Both paths.
+    The paths.
 
   Raises:
     errors.UserError: the folder cannot be written.
   """
-  paths = pathlib.Path(folder) / "images.json", pathlib.Path(folder) / "summary.json"
-  files.write_json(paths[0], report.rows)
-  files.write_json(paths[1], {**about, **report.summary})
-  return paths
+  images, summary = (pathlib.Path(folder) / name for name in ("images.json", "summary.json"))
+  if report is None:
+    files.write_json(summary, about)
+    return [summary]
+  files.write_json(images, report.rows)
+  files.write_json(summary, {**about, **report.summary})
+  return [images, summary]
 
 
 def _cell(value):

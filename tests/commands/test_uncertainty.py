@@ -1,103 +1,16 @@
-"""Measures of uncertainty of a made-up network, and how the findings are written."""
+"""What is judged of a made-up network with measures of uncertainty, and how it is written."""
 
 import json
-import types
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
 
+from bicross_jax import cli, errors, inference
 from bicross_jax.commands import uncertainty
-from bicross_jax.config import grammar
-from bicross_jax.ops import augment
-from bicross_jax.tasks.depth import uncertainty
-
-H, W = 32, 64
-
-
-class _Output(NamedTuple):
-  depth: jax.Array
-  uncertainty: jax.Array | None
-
-
-def _network(head=True):
-  """Depth is 1 + params times the mean of a pixel's steps and its column; the head is a tenth."""
-
-  def apply(variables, x):
-    column = jnp.arange(1, W + 1, dtype=jnp.float32)[None, None] / W
-    depth = 1 + variables["params"] * (x.mean(-1) + 1.5) * column
-    return _Output(depth, depth / 10 if head else None)
-
-  return types.SimpleNamespace(apply=apply)
-
-
-def _config(*overrides):
-  size = (
-    "input.height=32",
-    "input.width=64",
-    "data.height=32",
-    "data.width=64",
-    "model.stem_bins=0",
-  )
-  return grammar.load("configs/bicross.py:crossdomain", [*size, *overrides])
-
-
-def _depth(params, spike):
-  """The network in NumPy, on packed streams."""
-  x = 2 * np.unpackbits(spike, axis=-1).astype(np.float32).mean(-1) - 1
-  return 1 + params * (x + 1.5) * np.arange(1, W + 1) / W
-
-
-@pytest.fixture(scope="module")
-def spike():
-  return np.random.default_rng(0).integers(0, 256, (2, H, W, 16), np.uint8)
-
-
-@pytest.mark.parametrize("augmented", [True, False])
-def test_measures_of_both_networks_on_all_views(spike, augmented):
-  config = _config(f"adapt.augment={str(augmented).lower()}")
-  pair = uncertainty.Pair(teacher=jnp.float32(3), student=jnp.float32(5))
-  measure = uncertainty.measures(config, _network(), {"params": pair.teacher}, pair)
-  found = measure({"spike": spike}, 7)
-  assert list(found) == ["depth", "head", "disagreement", "variance"]
-  shaken = np.asarray(augment.strong(jax.random.fold_in(jax.random.key(0), 7), spike))
-  teacher = _depth(3, spike)
-  student = _depth(5, shaken if augmented else spike)
-  views = [teacher, _depth(3, spike[:, :, ::-1])[:, :, ::-1], _depth(3, shaken)]
-  np.testing.assert_allclose(found["depth"], teacher, rtol=1e-5)
-  np.testing.assert_allclose(found["head"], teacher / 10, rtol=1e-5)
-  np.testing.assert_allclose(
-    found["disagreement"], np.abs(np.log(teacher / student)), rtol=1e-4, atol=1e-5
-  )
-  np.testing.assert_allclose(found["variance"], np.std(np.log(views), 0), rtol=1e-4, atol=1e-5)
-
-
-def test_they_disagree_as_much_when_the_student_is_published(spike):
-  pair = uncertainty.Pair(teacher=jnp.float32(3), student=jnp.float32(5))
-  of_teacher, of_student = (
-    uncertainty.measures(_config("adapt.augment=true"), _network(), {"params": params}, pair)(
-      {"spike": spike}, 7
-    )
-    for params in pair
-  )
-  np.testing.assert_allclose(of_student["depth"], _depth(5, spike), rtol=1e-5)
-  np.testing.assert_array_equal(of_teacher["disagreement"], of_student["disagreement"])
-
-
-def test_a_measure_that_cannot_be_is_left_out(spike):
-  measure = uncertainty.measures(_config(), _network(head=False), {"params": jnp.float32(3)})
-  assert list(measure({"spike": spike}, 0)) == ["depth", "variance"]
-
-
-def test_a_head_of_l1log_is_brought_to_the_scale_of_relative_errors(spike):
-  config = _config("loss.uncertainty=l1log")
-  measure = uncertainty.measures(config, _network(), {"params": jnp.float32(3)})
-  depth = _depth(3, spike)
-  want = (np.log1p(np.exp(depth / 10)) + 1e-3) / depth
-  np.testing.assert_allclose(measure({"spike": spike}, 0)["head"], want, rtol=1e-4)
+from bicross_jax.tasks.depth import uncertainty as judging
+from bicross_jax.train import checkpoints, state, state_parts
+from tests.commands import fakes
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +23,8 @@ def found():
     for _ in range(12):
       error = (scale * rng.uniform(0, 1, 500)).astype(np.float32)
       noise = rng.uniform(0, 1, 500).astype(np.float32)
-      images.append(uncertainty.Pixels(error, {"head": error / 2, "disagreement": noise}))
-    judged = uncertainty.judge(images, {"head": 2.0, "disagreement": 0.5})
+      images.append(judging.Pixels(error, {"head": error / 2, "disagreement": noise}))
+    judged = judging.judge(images, {"head": 2.0, "disagreement": 0.5})
     out[name] = uncertainty.Domain(f"set/{name}/test", 12, 6000, scale / 2, 0.45, judged)
   return out
 
@@ -144,3 +57,79 @@ def test_three_files_are_written(found, tmp_path):
   assert paths[1].read_text() == uncertainty.text(found)
   with Image.open(paths[2]) as picture:
     assert picture.format == "PNG"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+  """A run's folder whose made-up network has two measures: half its error, and nothing."""
+
+  def measure(variables, parts, batch, number):
+    assert parts == {"student": "what the state holds"}
+    depth = 1.1 * batch["rgb"][..., 0].astype(np.float32)
+    tilted = depth + np.linspace(0, 1, depth.shape[2], dtype=np.float32)
+    error = np.abs(tilted / batch["rgb"][..., 0] - 1)
+    return {"depth": tilted, "head": error / 2, "draw": np.full_like(depth, number + 1)}
+
+  offered = state.Uncertainty({"student": ("params", "student")}, measure)
+  monkeypatch.setattr(inference, "load", lambda *unused: fakes.model(uncertainty=offered))
+  monkeypatch.setattr(checkpoints, "find", lambda path, which: path)
+  held = {("params", "student"): "what the state holds"}
+  monkeypatch.setattr(state_parts, "restore", lambda folder, place: held.get(place))
+  return fakes.run_folder(tmp_path), held
+
+
+def test_every_measure_of_the_recipe_is_judged_on_every_set(run, monkeypatch, capsys):
+  folder, _ = run
+  fakes.pipeline(monkeypatch)
+  assert uncertainty.main(["--checkpoint", str(folder), "--pixels", "50"]) == 0
+  out = folder / "eval-uncertainty-test"
+  text = (out / "uncertainty.md").read_text()
+  assert text in capsys.readouterr().out and "## Target: world/foggy/test" in text
+  written = json.loads((out / "uncertainty.json").read_text())["domains"]
+  assert list(written) == ["source", "target"]
+  source, target = written.values()
+  assert (source["images"], source["pixels"]) == (5, 250)
+  error = np.linspace(0, 1, fakes.SIZE[1]).mean()
+  assert source["error"] == pytest.approx(0.1 + error / 10, rel=0.02)
+  assert target["error"] == pytest.approx(0.1 + error / 20, rel=0.02)
+  assert list(source["measures"]) == ["head", "draw"]  # in the recipe's order
+  for (
+    domain
+  ) in written.values():  # factors are those of the validation part of what it learned from
+    head = domain["measures"]["head"]
+    assert head["sparsification"]["ause"] == pytest.approx(0, abs=1e-6)
+    assert head["factor"] == pytest.approx(2, rel=1e-4)
+    assert head["calibrated"] == pytest.approx(0, abs=1e-5)
+
+
+def test_runs_without_measures_and_states_without_parts_are_refused(run, monkeypatch):
+  folder, held = run
+  fakes.pipeline(monkeypatch)
+  held.clear()
+  with pytest.raises(errors.BadFileError, match="no params.student"):
+    uncertainty.run(folder)
+  monkeypatch.setattr(inference, "load", lambda *unused: fakes.model())
+  with pytest.raises(errors.UserError, match="stage only, which has no measures"):
+    uncertainty.run(folder)
+
+
+@pytest.mark.parametrize(
+  "argv, words",
+  [
+    (["--checkpoint", "nowhere"], "nowhere"),
+    (["--checkpoint", "run", "--pixels", "0"], "--pixels 0"),
+    (["--checkpoint", "run", "--output", "file"], "file is no folder"),
+    (["--checkpoint", "run", "--part", "tset"], "test"),
+    (["--checkpoint", "run", "--nonsense"], "--nonsense"),
+  ],
+)
+def test_what_is_wrong_is_named_before_the_network_is_loaded(
+  argv, words, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(inference, "load", lambda *unused: pytest.fail("it was loaded"))
+  fakes.run_folder(tmp_path)
+  (tmp_path / "file").write_text("mine")
+  assert cli.run(uncertainty.main, argv) == 2
+  shown = capsys.readouterr().err.strip()
+  assert shown.startswith("error:") and words in shown and "\n" not in shown

@@ -1,0 +1,265 @@
+"""Evaluates a checkpoint: a table of metrics with two baselines, JSON of every image and a summary.
+
+    python scripts/eval.py --checkpoint runs/bicross/crossmodality-synthetic-s0
+    python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
+    python scripts/eval.py --checkpoint RUN --eval target --eval.max_depth=50
+    python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
+
+What is tested on, and how, stands in the config's `evals`; its `test` names the one that is used.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+import copy
+import pathlib
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from bicross_jax import cli, errors, files, tasks
+from bicross_jax.config import check as checks
+from bicross_jax.config import grammar, rules
+from bicross_jax.names import nearest
+
+ConfigDict = ml_collections.ConfigDict
+
+
+class Test(NamedTuple):
+  """What a network is tested on, and how it is judged.
+
+  Attributes:
+    section: name of the config's section with the data.
+    data: that section.
+    protocol: of the task.
+  """
+
+  section: str
+  data: ConfigDict
+  protocol: Any
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `config` loaded and `overrides` as "key=value".
+
+  Raises:
+    errors.UserError: a wrong argument, config or place.
+  """
+  parser = cli.Parser(
+    "eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  cli.add_checkpoint(parser)
+  add = parser.add_argument
+  add("--eval", metavar="NAME", default="", help="an entry of the config's evals (default: test)")
+  add(
+    "--protocol", metavar="NAME", default="", help="a published one of the task (default: eval's)"
+  )
+  add(
+    "--config",
+    metavar="FILE[:ARG]",
+    help="take data and protocol from this config instead of the checkpoint's",
+  )
+  add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
+  args, rest = parser.parse_known_args(argv)
+  args.overrides = grammar.overrides_of(rest, "--")
+  for item in args.overrides:
+    if not item.startswith(("data.", "eval.")):
+      raise errors.UserError(
+        f"unknown argument --{item}; fields are set as --data.key=value and --eval.key=value"
+      )
+  cli.check_checkpoint(args.checkpoint)
+  files.check_output_folder(args.output or args.checkpoint)
+  args.config = grammar.load(args.config) if args.config else None
+  return args
+
+
+def main(argv: Sequence[str]) -> int:
+  """Evaluates the checkpoint that the arguments name; returns the exit status."""
+  args = parse(argv)
+
+  from bicross_jax import inference
+  from bicross_jax.evaluation import report as reports
+
+  plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
+  model = inference.load(args.checkpoint, args.which, plugins)
+  where = test_config(
+    model.config,
+    args.config,
+    evaluation=args.eval,
+    protocol=args.protocol,
+    overrides=args.overrides,
+  )
+  task = tasks.create(model.config.task)
+  names = (where.data.name, where.data.domain, args.part)
+  chosen = [word for word in (args.eval, args.protocol) if word]
+  folder = pathlib.Path(args.checkpoint) / "-".join(["eval", *names, *chosen])
+  folder = pathlib.Path(args.output or folder)
+  files.check_output_folder(folder)
+  about = {
+    "data": "/".join(names),
+    "checkpoint_step": model.meta["step"],
+    "protocol": where.protocol._asdict(),
+  }
+  label = f"{model.config.system} {model.config.stage}"
+  report, tables = None, []
+  if model.recipe.score is not None:
+    about["scores"] = score(model, where, args.part)
+    numbers = {name: x for name, x in about["scores"].items() if isinstance(x, float)}
+    tables.append(reports.table({label: numbers}, tuple(numbers)))
+  if model.recipe.score is None or _has_truth(task, where):
+    report, baselines, left_out = with_baselines(model, where, args.part)
+    about |= {"baselines": baselines, "baselines_left_out": left_out}
+    rows = {label: report.summary, **baselines}
+    tables.append(reports.table(rows, reports.shown(rows.values(), task.columns), task.titles))
+    if left_out:
+      tables.append(f"without the baselines: {left_out}")
+  paths = reports.save(folder, report, **about)  # saved before it is printed
+  images = f"{report.summary['images']} images, " if report else ""
+  print(f"{about['data']}: {images}checkpoint step {model.meta['step']}", *tables, sep="\n")
+  print("written:", ", ".join(map(str, paths)))
+  return 0
+
+
+def test_config(
+  config: ConfigDict,
+  other: ConfigDict | None = None,
+  *,
+  evaluation: str = "",
+  protocol: str = "",
+  overrides: Sequence[str] = (),
+) -> Test:
+  """What a trained network is tested on, and how.
+
+  Args:
+    config: of the checkpoint.
+    other: a config to take data and protocol from, or None.
+    evaluation: an entry of `evals`; "": the one that `test` names.
+    protocol: a published one of the task, by name; "": that of the entry.
+    overrides: "data.key=value" and "eval.key=value" texts, of the data and of the protocol.
+
+  Raises:
+    errors.UserError: an unknown entry, protocol, field or value, or a config of another task.
+  """
+  task = tasks.create(config.task)
+  source = config if other is None else other
+  if source.task != config.task:
+    raise errors.UserError(f"the network is of task {config.task}, the config of {source.task}")
+  name = evaluation or source.test
+  if name not in source.evals:
+    raise errors.UserError(f"the config has no evals.{name}{nearest(name, source.evals)}")
+  entry = source.evals[name]
+  judged = dict(entry.protocol)
+  if protocol:
+    if protocol not in task.protocols:
+      raise errors.UserError(
+        f"task {task.name} has no protocol {protocol!r}{nearest(protocol, task.protocols)}"
+      )
+    judged = task.protocols[protocol]._asdict()
+  made = ConfigDict({"eval": judged})
+  made.data = copy.deepcopy(source[entry.data])
+  for item in overrides:
+    grammar.override(made, item)
+  for field, value in checks.flatten(made):
+    rule = rules.find(rules.SHARED, field)
+    problem = rules.wrong(rule, value) if rule else None
+    if problem:
+      raise errors.UserError(f"{field} is {value!r}: {problem}")
+  found = task.protocol(**made.eval)
+  task.check(found)
+  return Test(entry.data, made.data, found)
+
+
+def evaluate(model, where: Test, part: str):
+  """What the task finds of a trained network.
+
+  Args:
+    model: from `inference.load`.
+    where: on what data, and by which protocol.
+    part: "train", "validation" or "test".
+
+  Returns:
+    `evaluation.run.Report`.
+
+  Raises:
+    errors.UserError: data that is not there, or nothing in it that could be compared.
+  """
+  return _evaluate(model, where, part, {})[""]
+
+
+def with_baselines(model, where: Test, part: str) -> tuple[Any, dict[str, dict], str]:
+  """As `evaluate`, with the predictors that never look at their input, by the same protocol.
+
+  They are learned from the data that the network was trained on. Where those are not there, the
+  network is tested all the same.
+
+  Returns:
+    (report, {baseline: summary}, why there are no baselines: "" where there are).
+  """
+  from bicross_jax.data import pipeline
+
+  task = tasks.create(model.config.task)
+  blind, left_out = {}, ""
+  try:
+    truths = pipeline.open(model.config.data, "data").truths("train", task.truth)
+    blind = task.baselines(truths, where.protocol)
+  except errors.UserError as error:
+    left_out = str(error)
+  found = _evaluate(model, where, part, blind)
+  report = found.pop("")
+  return report, {name: baseline.summary for name, baseline in found.items()}, left_out
+
+
+def score(model, where: Test, part: str) -> dict[str, Any]:
+  """What the recipe's `score` finds of a trained network, without labels: {metric: mean}."""
+  import jax
+
+  from bicross_jax.evaluation import run
+  from bicross_jax.train import devices
+
+  devices.enable_compile_cache()
+  step = jax.jit(model.recipe.score)
+  examples = batches(model, where, part, (), _first_stream(model.recipe.batch_spec()))
+  return run.score(lambda batch: step(model.variables, batch), examples)
+
+
+def batches(model, where: Test, part: str, truth: Sequence[str], fields=None):
+  """What a network is tested on: an iterator of (batch, truths), one dict an image.
+
+  Args:
+    model: from `inference.load`.
+    where: on what data.
+    part: "train", "validation" or "test".
+    truth: fields that come whole in the truths.
+    fields: {name: shape and dtype} of batches, besides what the network reads.
+  """
+  from bicross_jax import inference
+  from bicross_jax.data import pipeline
+
+  spec = {**(fields or {}), **inference.input_spec(model.recipe, where.data)}
+  data = pipeline.open(where.data, where.section)
+  found = data.batches(spec, seed=0, own_fields=model.recipe.fields)
+  return found.evaluation(part, truth=truth)
+
+
+def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
+  """{"" for the network, or the name of one of `blind`: Report}, from one pass over the data."""
+  from bicross_jax.evaluation import run
+  from bicross_jax.train import devices
+
+  devices.enable_compile_cache()
+  task = tasks.create(model.config.task)
+  examples = batches(model, where, part, task.truth)
+  predictors = {"": model.step, **blind}
+  return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields)
+
+
+def _first_stream(spec):
+  """The fields of a batch spec, or of its first stream."""
+  first = next(iter(spec.values()))
+  return spec if hasattr(first, "shape") else first
+
+
+def _has_truth(task, where) -> bool:
+  """Whether the data set has what the task judges against."""
+  from bicross_jax.data import sets
+
+  return set(task.truth) <= set(sets.get(where.data.name, where.section).fields(where.data))
