@@ -1,6 +1,6 @@
 """bicross_jax: depth from spike, event and ordinary cameras in JAX."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(path, which: str = "best", plugins=()):

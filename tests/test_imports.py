@@ -39,7 +39,7 @@ def _imports(file):
       yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-ALLOWED = {  # room -> rooms of ours it may import (DESIGN section 2)
+ALLOWED = {  # room -> rooms of ours it may import (docs/architecture.md)
   "ops": {"ops"},
   "losses": {"losses", "ops"},
   "models": {"models", "ops", "errors"},

@@ -1,4 +1,4 @@
-"""The front ends against torch modules built here from the specification (bicross.md section 2)."""
+"""The front ends against torch modules built here from docs/systems/bicross.md."""
 
 import functools
 
