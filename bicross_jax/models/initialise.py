@@ -1,22 +1,83 @@
-"""Fresh variables of any network of this package, from one draw.
+"""Fresh variables of any network, from one draw.
 
-`module.init` makes the same variables, drawn layer by layer. XLA compiles every such draw for
-itself, which takes 20 s on a CPU even for the smallest DPT; one draw, cut into pieces, takes
-less than 2 s. What a variable starts as follows from its name alone.
+`module.init` makes variables of the same shapes, drawn layer by layer. XLA compiles every such draw
+for itself, which takes 20 s on a CPU even for the smallest DPT; one draw, cut into pieces, takes
+less than 2 s.
+
+What a variable starts as follows from its path, by pairs of a regular expression and an
+`Initialiser`; the first pair whose expression is found in the path ("params/a/kernel") counts. A
+network puts pairs of its own in front of `RULES` as the class attribute `INITIALISERS`.
 """
 
+from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 import math
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from flax import traverse_util
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_CONSTANT = {"bias": 0.0, "scale": 1.0, "mean": 0.0, "var": 1.0}
-_POSITION = ("cls_token", "pos_embed")
 _TRUNCATED = 0.87962566  # deviation of a unit normal cut off at two deviations
+_INSIDE = math.erf(math.sqrt(2))  # share of a normal within two deviations
+
+Size = float | Callable[[tuple[int, ...]], float]  # a number, or a function of the shape
+
+
+class Initialiser(NamedTuple):
+  """What the numbers of a variable start as; made by `constant`, `normal`, `truncated_normal` or
+  `uniform`."""
+
+  kind: str
+  size: Size
+
+
+def constant(value: float) -> Initialiser:
+  """All numbers are `value`."""
+  return Initialiser("constant", value)
+
+
+def truncated_normal(deviation: Size) -> Initialiser:
+  """Normal, cut off at two deviations and widened so that `deviation` is what is left."""
+  return Initialiser("truncated_normal", deviation)
+
+
+def normal(deviation: Size) -> Initialiser:
+  """Normal with mean 0."""
+  return Initialiser("normal", deviation)
+
+
+def uniform(bound: Size) -> Initialiser:
+  """Uniform in -bound..bound."""
+  return Initialiser("uniform", bound)
+
+
+def fan_in(shape: tuple[int, ...]) -> int:
+  """How many numbers a kernel [..., in, out] adds up."""
+  return math.prod(shape[:-1])
+
+
+def fan_out(shape: tuple[int, ...]) -> int:
+  """How many results every input of a kernel [..., in, out] goes to."""
+  return math.prod(shape[:-2]) * shape[-1]
+
+
+Rules = Sequence[tuple[str, Initialiser]]
+
+RULES: Rules = (
+  (r"/kernel$", truncated_normal(lambda shape: 1 / math.sqrt(fan_in(shape)))),
+  (r"/(cls_token|pos_embed)$", truncated_normal(0.02)),
+  (r"/bias$", constant(0.0)),
+  (r"/scale$", constant(1.0)),  # of a norm
+  (r"/mean$", constant(0.0)),  # running statistics
+  (r"/var$", constant(1.0)),
+  (r"/negative_slope$", constant(0.25)),  # of a PReLU (He et al. 2015)
+  # Of a parametric LIF neuron (Fang et al. 2021): 1 / tau = sigmoid(w), tau = 2.
+  (r"/w$", constant(0.0)),
+)
 
 
 def init(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict[str, Any]:
@@ -28,42 +89,51 @@ def init(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict[st
     *shapes: shapes of the float32 arrays that the module takes.
 
   Returns:
-    Its variables: kernels from a normal cut off at two deviations, with variance 1 / fan_in;
-    class tokens and positions from one with deviation 0.02; norms and their running statistics
-    as the identity; biases zero.
+    Its variables, by the network's own pairs and `RULES`.
 
   Raises:
-    ValueError: a variable of a name that stands for none of these.
+    ValueError: variables that no pair fits; it lists them.
   """
   inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
   leaves = traverse_util.flatten_dict(jax.eval_shape(module.init, key, *inputs), sep="/")
-  for path in leaves:
-    name = path.rsplit("/", 1)[-1]
-    if name not in _CONSTANT and name not in _POSITION and name != "kernel":
-      raise ValueError(f"no rule says how {path} {leaves[path].shape} is initialised")
-  flat = _draw(key, tuple((path, leaf.shape) for path, leaf in leaves.items()))
+  rules = (*own_rules(module), *RULES)
+  found = {path: next((i for p, i in rules if re.search(p, path)), None) for path in leaves}
+  lost = [f"{path} {leaves[path].shape}" for path in leaves if found[path] is None]
+  if lost:
+    raise ValueError(f"no rule says how these are initialised: {', '.join(lost)}")
+  flat = _draw(key, tuple((path, leaf.shape, found[path]) for path, leaf in leaves.items()))
   return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def own_rules(module: nn.Module) -> Rules:
+  """The pairs of a network and then of the networks it is made of."""
+  parts = [getattr(module, f.name, None) for f in dataclasses.fields(module) if f.name != "parent"]
+  inner = [rule for part in parts if isinstance(part, nn.Module) for rule in own_rules(part)]
+  return (*getattr(module, "INITIALISERS", ()), *inner)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _draw(key, leaves):
-  """{path: array} for the given (path, shape) pairs."""
-  deviations = {path: _deviation(path, shape) for path, shape in leaves}
-  total = sum(math.prod(shape) for path, shape in leaves if deviations[path])
-  noise = jax.random.truncated_normal(key, -2, 2, (total,)) / _TRUNCATED
+  """{path: array} for the given (path, shape, initialiser)."""
+  sizes = [math.prod(shape) for _, shape, initialiser in leaves if initialiser.kind != "constant"]
+  raw = jax.random.truncated_normal(key, -2, 2, (sum(sizes),))
+  noise = raw / _TRUNCATED
   flat, start = {}, 0
-  for path, shape in leaves:
-    if deviations[path]:
-      stop = start + math.prod(shape)
-      flat[path], start = (noise[start:stop] * deviations[path]).reshape(shape), stop
-    else:
-      flat[path] = jnp.full(shape, _CONSTANT[path.rsplit("/", 1)[-1]])
+  for path, shape, (kind, size) in leaves:
+    size = size(shape) if callable(size) else size
+    if kind == "constant":
+      flat[path] = jnp.full(shape, size, jnp.float32)
+      continue
+    stop = start + math.prod(shape)
+    piece = noise[start:stop] if kind == "truncated_normal" else _spread(raw[start:stop], kind)
+    flat[path], start = (piece * size).reshape(shape), stop
   return flat
 
 
-def _deviation(path, shape):
-  """The standard deviation of a leaf; 0 for those that start constant."""
-  name = path.rsplit("/", 1)[-1]
-  if name in _POSITION:
-    return 0.02
-  return 1 / math.sqrt(math.prod(shape[:-1])) if name == "kernel" else 0.0
+def _spread(x, kind):
+  """A unit normal cut off at two deviations as one that is not, or as uniform in -1..1."""
+  level = jax.scipy.special.erf(x / math.sqrt(2)) / _INSIDE
+  if kind == "uniform":
+    return level
+  edge = 1 - 2**-24
+  return math.sqrt(2) * jax.scipy.special.erfinv(jnp.clip(level, -edge, edge))
