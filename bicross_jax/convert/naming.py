@@ -4,7 +4,7 @@ A network may be published under several namings; a naming is a list of rules, t
 only it has. Rules are pairs of templates, so that they can be read in both directions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import functools
 import re
 from typing import NamedTuple
@@ -38,7 +38,8 @@ class Naming(NamedTuple):
     mark: pattern of a name that every state dict of this naming has, and no other naming.
     rules: the first that fits a name or a path counts.
     unused: pattern of names that stand for no part of our network.
-    part: the path below which it names everything: "params" or that of the backbone.
+    part: the path below which it names everything: that of the backbone, or "params" for the
+      whole network, batch statistics included.
   """
 
   title: str
@@ -54,6 +55,8 @@ TRANSPOSED = {
   "conv": (2, 3, 1, 0),  # OIHW -> HWIO
   "transposed_conv": (2, 3, 0, 1),  # IOHW -> HWIO
 }
+# ... or the same for any number of axes ...
+KERNEL = "kernel"  # [out, in, ...] -> [..., in, out]
 # ... or our shape as a function of the published one.
 RESHAPED = {
   "same": lambda shape: shape,
@@ -79,6 +82,48 @@ def conv(theirs: str, ours: str, layout: str = "conv") -> list[Rule]:
 def norm(theirs: str, ours: str) -> list[Rule]:
   """A PyTorch normalisation."""
   return [Rule(theirs + ".weight", ours + "/scale"), Rule(theirs + ".bias", ours + "/bias")]
+
+
+def batch_norm(theirs: str, ours: str) -> list[Rule]:
+  """A PyTorch batch normalisation; `ours` is the path without "params" and "batch_stats".
+
+  Its `num_batches_tracked` has no part in any output: it is passed over, and written as 0.
+  """
+  return [
+    *norm(theirs, f"params/{ours}"),
+    Rule(theirs + ".running_mean", f"batch_stats/{ours}/mean"),
+    Rule(theirs + ".running_var", f"batch_stats/{ours}/var"),
+  ]
+
+
+_GENERIC = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
+
+
+def generic(shapes: Mapping[str, tuple[int, ...]]) -> Naming:
+  """The naming that PyTorch would give a network with modules called as ours are.
+
+  Path by path: slashes become dots, a kernel [..., in, out] a `weight` [out, in, ...], a norm's scale
+  a `weight`, running statistics `running_mean` and `running_var`. What would have the name of
+  another variable keeps its whole path.
+
+  Args:
+    shapes: path of ours ("params/...", "batch_stats/...") -> shape.
+  """
+  rules, taken = [], set()
+  for path, shape in shapes.items():
+    _, *owner, name = path.split("/")
+    theirs = ".".join([*owner, _GENERIC.get(name, name)])
+    if theirs in taken:
+      theirs = path.replace("/", ".")
+    taken.add(theirs)
+    rules.append(Rule(theirs, path, KERNEL if name == "kernel" and len(shape) > 1 else "same"))
+  return Naming("generic", "|".join(re.escape(rule.theirs) for rule in rules), rules, r"(?!)")
 
 
 def recognise(namings: Iterable[Naming], names: Iterable[str]) -> Naming | None:
@@ -112,14 +157,20 @@ def to_ours(layout: str, array: np.ndarray) -> np.ndarray:
   """A published array in our layout; one with another number of axes stays as it is."""
   if layout in RESHAPED:
     return array.reshape(RESHAPED[layout](array.shape))
-  axes = TRANSPOSED[layout]
+  axes = _axes(layout, array.ndim)
   return array.transpose(axes) if array.ndim == len(axes) else array
 
 
 def to_theirs(layout: str, array: np.ndarray) -> np.ndarray:
   """An array of ours in a published layout, "same" or one that is a transposition."""
-  axes = TRANSPOSED[layout] if layout != "same" else range(array.ndim)
-  return np.ascontiguousarray(array.transpose(np.argsort(axes)))
+  return np.ascontiguousarray(array.transpose(np.argsort(_axes(layout, array.ndim))))
+
+
+def _axes(layout, ndim):
+  """The transposition that makes an array of a published layout ours."""
+  if layout == KERNEL:
+    return (*range(2, ndim), 1, 0) if ndim > 1 else range(ndim)
+  return TRANSPOSED[layout] if layout != "same" else range(ndim)
 
 
 @functools.cache

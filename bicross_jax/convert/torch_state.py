@@ -1,6 +1,6 @@
 """Published weights to our variables and back, by the rules of a naming."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 import re
 from typing import Any, NamedTuple
 
@@ -10,26 +10,10 @@ import jax
 import numpy as np
 
 from bicross_jax import errors, models
-from bicross_jax.convert import dpt, dpt_google, dpt_huggingface, naming
-from bicross_jax.models import transfer
+from bicross_jax.convert import naming
+from bicross_jax.convert import network as networks
 
-
-class _Network(NamedTuple):
-  """How one network is converted.
-
-  Attributes:
-    namings: those it is read under; it is written under the first.
-    example: module -> the shape of an input to initialise it with.
-    fit: (module, {path: array}) -> (the same with what depends on sizes adapted, notes on it).
-    advise: (missing paths, {path: array}, module) -> what to do about weights that do not fit.
-    fill: {published name: array} -> the entries that published files hold besides.
-  """
-
-  namings: Sequence[naming.Naming]
-  example: Callable[[nn.Module], tuple[int, ...]]
-  fit: Callable[[nn.Module, Mapping], tuple[dict, list[str]]]
-  advise: Callable[[Sequence[str], Mapping, nn.Module], str]
-  fill: Callable[[Mapping], dict]
+_COUNTER = "num_batches_tracked"  # of PyTorch's batch norms; nothing of ours depends on it
 
 
 class _Entry(NamedTuple):
@@ -38,17 +22,6 @@ class _Entry(NamedTuple):
   name: str
   shape: tuple[int, ...]
   array: np.ndarray
-
-
-_NETWORKS = {
-  "dpt": _Network(
-    (dpt.PUBLISHED, dpt_huggingface.NAMING, dpt.TIMM, dpt_google.NAMING),
-    dpt.example,
-    dpt.resized,
-    dpt.advice,
-    dpt.fillers,
-  )
-}
 
 
 class Converted(NamedTuple):
@@ -73,13 +46,14 @@ def from_torch(
   """The variables of `models.create(name, **options)` out of a published state dict.
 
   Args:
-    name: the network; "dpt".
+    name: the network.
     state_dict: published name -> array, in the layout it is published in. For "dpt", as told by
       its names: isl-org's DPT and MiDaS, BiCross, Hugging Face's `DPTForDepthEstimation`; and
       backbones alone: timm's `vit_base_r50_s16_384`, `vit_base_patch16_384` and
-      `vit_large_patch16_384` and Google's .npz of them. A prefix "module." on every name (as
-      DataParallel leaves it) is dropped, `num_batches_tracked` is passed over, and a grid of
-      positions of another size is resized bilinearly.
+      `vit_large_patch16_384` and Google's .npz of them. A network that is published nowhere has the
+      names that `to_torch` gives it. A prefix "module." on every name (as DataParallel leaves it)
+      is dropped, `num_batches_tracked` is passed over, and a grid of positions of another size is
+      resized bilinearly.
     inflate: make a network for spikes out of one for RGB (`models.transfer.inflate_stem`).
     **options: as for `models.create`; they must fit the state dict.
 
@@ -92,67 +66,87 @@ def from_torch(
     errors.UserError: unknown network or option, names of no known kind, or entries that are
       unknown, missing, of the wrong shape or not finite; the message lists them.
   """
-  return convert(name, models.create(name, **options), state_dict, inflate).variables
+  return convert(models.create(name, **options), state_dict, inflate=inflate).variables
 
 
 def convert(
-  name: str, module: nn.Module, state_dict: Mapping[str, Any], inflate: bool = False
+  module: nn.Module,
+  state_dict: Mapping[str, Any],
+  *,
+  inflate: bool = False,
+  like: Mapping[str, Any] | None = None,
 ) -> Converted:
-  """As `from_torch`, for a module, and with an account of it."""
+  """As `from_torch`, for a module, and with an account of it.
+
+  Args:
+    module: the network.
+    state_dict, inflate: as for `from_torch`.
+    like: a tree with the shapes of the module's variables; needed only for a network that says
+      nowhere what input it takes (`network.Network.example`).
+  """
   if not inflate:
-    return _convert(name, module, state_dict)
-  rgb = _convert(name, module.clone(in_channels=3, stem_bins=0), state_dict)
-  variables = transfer.inflate_stem(rgb.variables, module.in_channels, module.stem_bins)
-  note = f"RGB stem inflated to {module.stem_bins or module.in_channels} channels"
-  return rgb._replace(variables=jax.tree.map(np.asarray, variables), notes=[*rgb.notes, note])
+    return _convert(module, state_dict, like)
+  kind = type(module)
+  inflation = networks.find(kind).inflate
+  if inflation is None:
+    raise errors.UserError(
+      f"a network for spikes out of one for RGB: {networks.title(kind)} has none"
+    )
+  rgb, make, note = inflation(module)
+  converted = _convert(rgb, state_dict, None)
+  variables = jax.tree.map(np.asarray, make(converted.variables))
+  return converted._replace(variables=variables, notes=[*converted.notes, note])
 
 
-def to_torch(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Variables of ours as the state dict of the published PyTorch network.
+def to_torch(network: str | type[nn.Module], variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Variables of ours as a PyTorch state dict.
 
   `from_torch` gives exactly the same variables back. Published entries that no output depends on
   are there as zeros, so that strict loading is content.
 
   Args:
-    name: the network; "dpt", which comes out under the names of isl-org's DPT and BiCross.
-    variables: of a whole network, {"params": ...}.
+    network: its name, or the class of its module. "dpt" comes out under the names of isl-org's DPT
+      and BiCross; a network that is published nowhere under names made from ours
+      (`naming.generic`).
+    variables: of a whole network, {"params": ...} and perhaps {"batch_stats": ...}.
 
   Raises:
     errors.UserError: no such network, or variables that are not of it; the message lists them.
   """
-  network = _network(name)
+  kind = models.find(network) if isinstance(network, str) else network
+  entry = networks.find(kind)
+  flat = traverse_util.flatten_dict(variables, sep="/")
+  named = next(iter(entry.namings), None) or naming.generic(
+    {k: np.shape(v) for k, v in flat.items()}
+  )
   out, unknown = {}, []
-  for path, value in traverse_util.flatten_dict(variables, sep="/").items():
-    found = naming.name_of(network.namings[0], path)
+  for path, value in flat.items():
+    found = naming.name_of(named, path)
     if found is None:
       unknown.append(path)
       continue
     key, rule = found
     out[key] = naming.to_theirs(rule.layout, np.asarray(value, np.float32))
-  _complain(f"these variables are not of {name}", {"unknown": unknown})
-  return {**out, **network.fill(out)}
+    if key.endswith(".running_var"):
+      out[key.removesuffix("running_var") + _COUNTER] = np.zeros((), np.int64)
+  _complain(f"these variables are not of {networks.title(kind)}", {"unknown": unknown})
+  return {**out, **entry.fill(out)}
 
 
-def _network(name) -> _Network:
-  if name not in _NETWORKS:
-    raise errors.UserError(f"no conversion for {name!r}; there is {', '.join(sorted(_NETWORKS))}")
-  return _NETWORKS[name]
-
-
-def _convert(name, module, state_dict) -> Converted:
-  network, state_dict = _network(name), _without_prefix(state_dict)
-  named = naming.recognise(network.namings, state_dict)
+def _convert(module, state_dict, like) -> Converted:
+  kind, state_dict = type(module), _without_prefix(state_dict)
+  network, name = networks.find(kind), networks.title(kind)
+  expected = _expected(module, network, like)
+  namings = network.namings or (naming.generic(expected),)
+  named = naming.recognise(namings, state_dict)
   if named is None:
-    titles = ", ".join(n.title for n in network.namings)
+    titles = ", ".join(n.title for n in namings)
     first = ", ".join(list(state_dict)[:4]) or "none"
     raise errors.UserError(
       f"these are no weights of {name} under any known naming ({titles}); their names are {first}"
     )
-  expected = {
-    path: shape
-    for path, shape in _expected(module, network.example(module)).items()
-    if path.startswith(named.part + "/")
-  }
+  if named.part != "params":
+    expected = {k: shape for k, shape in expected.items() if k.startswith(named.part + "/")}
   entries, unknown, unused = _sorted(named, state_dict, expected)
   found, misshapen, missing = {}, [], []
   for path, shape in expected.items():
@@ -188,7 +182,7 @@ def _sorted(named, state_dict, expected):
   """({path: {piece: entry}}, names without a path, names of unused entries)."""
   entries, unknown, unused = {}, [], []
   for key, value in state_dict.items():
-    if key.endswith("num_batches_tracked"):
+    if key.endswith(_COUNTER):
       continue
     if re.fullmatch(named.unused, key):
       unused.append(key)
@@ -203,11 +197,16 @@ def _sorted(named, state_dict, expected):
   return entries, unknown, unused
 
 
-def _expected(module, shape) -> dict[str, tuple[int, ...]]:
+def _expected(module, network, like) -> dict[str, tuple[int, ...]]:
   """Path -> shape of every variable of the module."""
-  x = jax.ShapeDtypeStruct(shape, np.float32)
-  variables = jax.eval_shape(module.init, jax.random.key(0), x)
-  return {k: v.shape for k, v in traverse_util.flatten_dict(variables, sep="/").items()}
+  if like is None:
+    shape = network.example(module)
+    if shape is None:
+      name = networks.title(type(module))
+      raise errors.UserError(f"{name} says nowhere what input it takes: its variables are needed")
+    x = jax.ShapeDtypeStruct(shape, np.float32)
+    like = jax.eval_shape(module.init, jax.random.key(0), x)
+  return {k: np.shape(v) for k, v in traverse_util.flatten_dict(like, sep="/").items()}
 
 
 def _without_prefix(state_dict):

@@ -13,7 +13,7 @@ from bicross_jax import errors
 from bicross_jax.models import dpt, projection, spike_unet
 from bicross_jax.models.initialise import init
 
-__all__ = ["MODELS", "create", "init"]
+__all__ = ["MODELS", "create", "find", "init"]
 
 MODELS = {
   "dpt": dpt.DPT,
@@ -28,13 +28,23 @@ def create(name: str, /, **options) -> nn.Module:
   Raises:
     errors.UserError: no such network, option or value; the message lists the right ones.
   """
-  if name not in MODELS:
-    raise errors.UserError(f"no model {name!r}; there are {_listed(name, MODELS)}")
-  known = [f.name for f in dataclasses.fields(MODELS[name]) if f.name not in ("parent", "name")]
+  kind = find(name)
+  known = [f.name for f in dataclasses.fields(kind) if f.name not in ("parent", "name")]
   for option in options:
     if option not in known:
       raise errors.UserError(f"{name} has no option {option!r}; it has {_listed(option, known)}")
-  return MODELS[name](**options)
+  return kind(**options)
+
+
+def find(name: str) -> type[nn.Module]:
+  """The class of the network `name`.
+
+  Raises:
+    errors.UserError: no such network; the message lists them.
+  """
+  if name not in MODELS:
+    raise errors.UserError(f"no model {name!r}; there are {_listed(name, MODELS)}")
+  return MODELS[name]
 
 
 def _listed(word, choices):

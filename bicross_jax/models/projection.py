@@ -15,7 +15,7 @@ class ProjectionHead(nn.Module):
 
   Distillation (CFKD) puts one behind `layer_4` of each of its two networks (768 -> 512 -> 256);
   the domain head of the cross-domain stage is one with 256 hidden channels and two outputs, the
-  logits of the domains (bicross.md section 3). The running variance is the biased one, where
+  logits of the domains (docs/systems/bicross.md). The running variance is the biased one, where
   torch keeps the unbiased one.
 
   Attributes:

@@ -72,8 +72,8 @@ class SpikeUNet(nn.Module):
 
   On the way up a level takes the enlarged map and the skip, halves their channels in its first
   convolution, and gives half the level's width (the finest: the whole), as U-Nets with bilinear
-  interpolation commonly do; the specification (bicross.md section 2) states the widths of the
-  way down alone. The running variance is the biased one, where torch keeps the unbiased one.
+  interpolation commonly do; BiCross states the widths of the way down alone. The running variance
+  is the biased one, where torch keeps the unbiased one.
 
   Attributes:
     kind: senet, unet or usenet.
@@ -159,6 +159,11 @@ class FrontedDPT(nn.Module):
 
   front_end: SpikeUNet
   dpt: dpt.DPT
+
+  @property
+  def in_channels(self) -> int:
+    """Channels of the input."""
+    return self.front_end.in_channels
 
   def __call__(self, x: jax.Array, train: bool = False) -> dpt.DPTOutput:
     """Runs both; `train` as in `SpikeUNet`."""

@@ -13,7 +13,8 @@ import flax.linen as nn
 import numpy as np
 
 from bicross_jax.convert.naming import Naming, Rule, conv, linear, norm
-from bicross_jax.models import dpt
+from bicross_jax.convert.network import Inflated
+from bicross_jax.models import dpt, transfer
 from bicross_jax.ops import resize
 
 BACKBONE = "params/backbone"
@@ -107,6 +108,16 @@ def resized(module: nn.Module, found: Mapping[str, np.ndarray]) -> tuple[dict, l
   new = np.concatenate([old[:, :1], new.reshape(1, -1, old.shape[2])], axis=1)
   note = f"positions resized from {side}x{side} to {grid[0]}x{grid[1]}"
   return {**found, _POSITIONS: new}, [note]
+
+
+def inflation(module: nn.Module) -> Inflated:
+  """How a network for spikes comes out of the same network for RGB."""
+  channels = module.stem_bins or module.in_channels
+  return Inflated(
+    module.clone(in_channels=3, stem_bins=0),
+    lambda variables: transfer.inflate_stem(variables, module.in_channels, module.stem_bins),
+    f"RGB stem inflated to {channels} channels",
+  )
 
 
 def advice(missing: Sequence[str], found: Mapping[str, np.ndarray], module: nn.Module) -> str:

@@ -5,7 +5,7 @@ DPT's own and ours 1e-6, which can make 1e-4 of the depth.) The deepest fusion c
 and holds a first residual layer that is never used; attention has three matrices.
 """
 
-from bicross_jax.convert.dpt import BACKBONE
+from bicross_jax.convert.dpt.published import BACKBONE
 from bicross_jax.convert.naming import Naming, Rule, conv, linear, norm
 
 _EMBED = "dpt.embeddings."

@@ -4,7 +4,7 @@ The arrays are those of JAX already, with the heads of attention on an axis of t
 norms as [1, 1, 1, C]; blocks and units of the ResNet count from 1.
 """
 
-from bicross_jax.convert.dpt import BACKBONE
+from bicross_jax.convert.dpt.published import BACKBONE
 from bicross_jax.convert.naming import Naming, Rule
 
 _DEPTHS = (3, 4, 9)  # of the ResNet
