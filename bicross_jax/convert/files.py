@@ -4,12 +4,20 @@ from collections.abc import Mapping
 import pathlib
 import zipfile
 
+import ml_dtypes
 import numpy as np
 
 from bicross_jax import errors, files
 from bicross_jax.convert import read_pt
 from bicross_jax.data.formats import npy
 
+# The names that safetensors has for types of numbers.
+_DTYPES = {
+  **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
+  **{"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2, "BOOL": np.bool_},
+  **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
+  **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
+}
 PYTORCH = (".pt", ".pth", ".bin")
 SUFFIXES = (*PYTORCH, ".safetensors", ".npz")
 
@@ -38,19 +46,27 @@ def read(path) -> dict[str, np.ndarray]:
 
 
 def read_safetensors(path) -> dict[str, np.ndarray]:
-  """The arrays of a .safetensors file; 16-bit floats become float32.
+  """The arrays of a .safetensors file; floats of 8 and 16 bits become float32.
 
   Raises:
-    errors.BadFileError: damaged.
+    errors.BadFileError: damaged, or with numbers of another type.
   """
   import safetensors
 
+  data = files.read(path)
   try:
-    with safetensors.safe_open(path, framework="np") as file:
-      state = {name: file.get_tensor(name) for name in file.keys()}
-  except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+    entries = safetensors.deserialize(data)
+  except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
     raise errors.BadFileError(path, f"cannot be read ({error})", "safetensors") from error
-  return {k: np.asarray(v, np.float32) if _is_half(v) else v for k, v in state.items()}
+  state = {}
+  for name, entry in entries:
+    if entry["dtype"] not in _DTYPES:
+      known = ", ".join(_DTYPES)
+      raise errors.BadFileError(path, f"{name!r} has numbers of type {entry['dtype']}", known)
+    array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    small = entry["dtype"].startswith(("F8", "F16", "BF16"))
+    state[name] = array.astype(np.float32) if small else array
+  return state
 
 
 def write_safetensors(path, state: Mapping[str, np.ndarray], note: Mapping[str, str]) -> None:
@@ -74,11 +90,9 @@ def write_safetensors(path, state: Mapping[str, np.ndarray], note: Mapping[str, 
 def _read_npz(path):
   try:
     with zipfile.ZipFile(path) as archive:
-      names = [name.removesuffix(".npy") for name in archive.namelist()]
+      entries = archive.infolist()
   except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
     raise errors.BadFileError(path, f"is not a whole .npz file: {error}") from error
+  read_pt.check_size(path, sum(entry.file_size for entry in entries))
+  names = [entry.filename.removesuffix(".npy") for entry in entries]
   return {name: npy.read_npz(path, name) for name in names}
-
-
-def _is_half(array):
-  return array.dtype.itemsize == 2 and array.dtype.kind not in "iu"

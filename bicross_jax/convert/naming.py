@@ -163,7 +163,7 @@ def to_ours(layout: str, array: np.ndarray) -> np.ndarray:
 
 def to_theirs(layout: str, array: np.ndarray) -> np.ndarray:
   """An array of ours in a published layout, "same" or one that is a transposition."""
-  return np.ascontiguousarray(array.transpose(np.argsort(_axes(layout, array.ndim))))
+  return np.asarray(array.transpose(np.argsort(_axes(layout, array.ndim))), order="C")
 
 
 def _axes(layout, ndim):

@@ -7,13 +7,15 @@ import pathlib
 import pickle
 import struct
 import warnings
+import zipfile
 
 import numpy as np
 
-from bicross_jax import errors
+from bicross_jax import errors, files
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _ARCHIVE = b"PK\x03\x04"
+_LARGEST = 16  # times the length of a file: more than weights can be compressed
 # What a damaged file can raise inside torch.load and its unpickler.
 _DAMAGE = (
   pickle.UnpicklingError,
@@ -28,6 +30,7 @@ _DAMAGE = (
   AssertionError,
   ImportError,
   OverflowError,
+  zipfile.BadZipFile,
 )
 
 
@@ -54,6 +57,9 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
       warnings.catch_warnings(action="ignore"),
     ):  # torch talks of pickles it did not write
+      if view[:4] == _ARCHIVE:
+        with zipfile.ZipFile(path) as archive:
+          check_size(path, sum(entry.file_size for entry in archive.infolist()))
       # A file without archive is read through the map, which gives no more than there is.
       source = path if view[:4] == _ARCHIVE else view
       content = torch.load(source, map_location="cpu", weights_only=True)
@@ -66,12 +72,20 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       break
   if not isinstance(content, Mapping) or not content:
     raise errors.BadFileError(path, f"holds {type(content).__name__}", "a dict of tensors")
-  state = {}
   for name, tensor in content.items():
+    if not isinstance(name, str):
+      raise errors.BadFileError(path, f"entry {name!r} has no text for a name", "a dict of tensors")
     if not isinstance(tensor, torch.Tensor):
       raise errors.BadFileError(path, f"entry {name!r} is no tensor", "a dict of tensors")
-    state[name] = _array(path, name, tensor)
-  return state
+  check_size(path, sum(tensor.numel() * tensor.element_size() for tensor in content.values()))
+  return {name: _array(path, name, tensor) for name, tensor in content.items()}
+
+
+def check_size(path, total: int) -> None:
+  """Raises errors.BadFileError where a file is too short for `total` bytes of weights."""
+  size = files.size(path)
+  if total > _LARGEST * size:
+    raise errors.BadFileError(path, f"has {size} bytes and declares {total}", "weights")
 
 
 def _array(path: pathlib.Path, name: str, tensor) -> np.ndarray:
@@ -80,7 +94,10 @@ def _array(path: pathlib.Path, name: str, tensor) -> np.ndarray:
     whole = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
     if whole:
       tensor = tensor.detach()
-      return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+      array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+      if array.dtype.kind in "biuf":
+        return array
+      raise TypeError(f"its numbers are {array.dtype}")
   except (RuntimeError, TypeError) as e:  # sparse, quantised, and other types without an array
     problem = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.BadFileError(path, f"entry {name!r} is no array ({problem})") from e

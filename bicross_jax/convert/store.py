@@ -42,7 +42,7 @@ def write(
 
   Args:
     folder: where nothing is yet.
-    converted: from `torch_state.convert`, for `recipe.module`.
+    converted: from `torch_state.networks_from_torch`, for `recipe.networks`.
     config: says what network it is; kept in `meta`.
     recipe: of the config.
     source: of the weights, kept in `meta`.

@@ -133,6 +133,74 @@ def to_torch(network: str | type[nn.Module], variables: Mapping[str, Any]) -> di
   return {**out, **entry.fill(out)}
 
 
+def networks_from_torch(
+  modules: Mapping[str, nn.Module],
+  state_dict: Mapping[str, Any],
+  *,
+  inflate: bool = False,
+  like: Mapping[str, Any] | None = None,
+) -> Converted:
+  """As `convert`, for the networks of a recipe.
+
+  Args:
+    modules: {name: network}. Of several networks every entry has "<name>." in front.
+    state_dict, inflate: as for `from_torch`; with `inflate`, for those networks that can be made so.
+    like: a tree with the shapes of the published variables, see `convert`.
+  """
+  if len(modules) == 1:
+    (module,) = modules.values()
+    return convert(module, state_dict, inflate=inflate, like=like)
+  parts = {name: {} for name in modules}
+  for key, value in _without_prefix(state_dict).items():
+    name, _, rest = key.partition(".")
+    parts.setdefault(name, {})[rest] = value
+  names = ", ".join(modules)
+  _complain(
+    f"these weights are not of the networks {names} (each name has its network's in front)",
+    {
+      "unknown": [name for name in parts if name not in modules],
+      "missing": [name for name in modules if not parts[name]],
+    },
+  )
+  found = {}
+  for name, module in modules.items():
+    own = like and of_network(modules, like, name)
+    able = inflate and networks.find(type(module)).inflate is not None
+    found[name] = convert(module, parts[name], inflate=able, like=own)
+    if found[name].naming.part != "params":
+      raise errors.UserError(
+        f"these are weights of a part of {name}, where whole networks are needed"
+      )
+  collections = {c for converted in found.values() for c in converted.variables}
+  return Converted(
+    {c: {n: found[n].variables[c] for n in found if c in found[n].variables} for c in collections},
+    naming.Naming(", ".join(found[n].naming.title for n in found), "", (), ""),
+    [f"{n}.{key}" for n in found for key in found[n].unused],
+    [f"{n}: {note}" for n in found for note in found[n].notes],
+  )
+
+
+def networks_to_torch(
+  modules: Mapping[str, nn.Module], variables: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+  """As `to_torch`, for the networks of a recipe; of several, each name has its network's in front."""
+  out = {}
+  for name, module in modules.items():
+    prefix = "" if len(modules) == 1 else f"{name}."
+    state = to_torch(type(module), of_network(modules, variables, name))
+    out.update({prefix + key: value for key, value in state.items()})
+  return out
+
+
+def of_network(
+  modules: Mapping[str, nn.Module], variables: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+  """The variables of one network of a recipe."""
+  if len(modules) == 1:
+    return dict(variables)
+  return {c: tree[name] for c, tree in variables.items() if name in tree}
+
+
 def _convert(module, state_dict, like) -> Converted:
   kind, state_dict = type(module), _without_prefix(state_dict)
   network, name = networks.find(kind), networks.title(kind)
@@ -191,7 +259,10 @@ def _sorted(named, state_dict, expected):
     if path not in expected or rule.piece in entries.get(path, {}):
       unknown.append(key)
       continue
-    value = np.asarray(value, np.float32)
+    value = np.asarray(value)
+    if np.iscomplexobj(value):
+      raise errors.UserError(f"{key} holds complex numbers; weights are real")
+    value = value.astype(np.float32)
     entry = _Entry(key, value.shape, naming.to_ours(rule.layout, value))
     entries.setdefault(path, {})[rule.piece] = entry
   return entries, unknown, unused

@@ -1,5 +1,7 @@
 """Files of weights: what goes out comes in again exactly, and what is damaged is told."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,30 @@ def test_half_floats_become_float32(tmp_path):
     path,
   )
   _same(files.read(path), {"a": values, "b": values, "n": np.arange(3)})
+
+
+def test_floats_of_eight_bits_become_float32_and_other_types_are_told(tmp_path):
+  path = tmp_path / "x.safetensors"
+
+  def write(kind, *values):
+    header = json.dumps(
+      {"a": {"dtype": kind, "shape": [len(values)], "data_offsets": [0, len(values)]}}
+    )
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(values))
+
+  write("F8_E4M3", 0b0_0111_000, 0b1_1000_100)  # bias 7: 1, -2 * 1.5
+  assert files.read(path)["a"].tolist() == [1.0, -3.0]
+  write("F8_E5M2", 0b0_01111_00, 0b0_10000_11)  # bias 15: 1, 2 * 1.75
+  assert files.read(path)["a"].tolist() == [1.0, 3.5]
+  write("F8_E8M0", 1, 2)
+  with pytest.raises(errors.BadFileError, match="type F8_E8M0"):
+    files.read(path)
+
+
+def test_an_npz_that_declares_more_than_it_can_hold(tmp_path):
+  np.savez_compressed(tmp_path / "x.npz", a=np.zeros(4_000_000, np.float32))
+  with pytest.raises(errors.BadFileError, match="bytes and declares 16000"):
+    files.read(tmp_path / "x.npz")
 
 
 def test_npz_with_slashes_in_its_names(tmp_path):
@@ -87,7 +113,7 @@ def test_bad_safetensors_are_told(tmp_path, published):
     files.read(path)
 
 
-def test_every_file_may_hold_every_naming(tmp_path, tiny, published):
+def test_every_file_may_hold_every_naming(tmp_path, nano, published):
   np.savez(tmp_path / "dpt.npz", **published)
-  got = convert.from_torch("dpt", files.read(tmp_path / "dpt.npz"), backbone="tiny")
-  np.testing.assert_array_equal(got["params"]["skip1"]["kernel"], tiny["params"]["skip1"]["kernel"])
+  got = convert.from_torch("dpt", files.read(tmp_path / "dpt.npz"), backbone="nano")
+  np.testing.assert_array_equal(got["params"]["skip1"]["kernel"], nano["params"]["skip1"]["kernel"])

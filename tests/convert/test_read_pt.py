@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -37,6 +38,36 @@ def test_bad_files_are_told(tmp_path):
   (tmp_path / "noise.pt").write_bytes(b"no checkpoint at all")
   for name in ("code.pt", "noise.pt"):
     with pytest.raises(errors.BadFileError, match="cannot be read"):
+      read_pt.read_pt(tmp_path / name)
+
+
+def test_names_that_are_no_texts_and_numbers_that_are_not_real(tmp_path):
+  torch = pytest.importorskip("torch")
+  for content, words in (
+    ({0: torch.zeros(2)}, "entry 0 has no text"),
+    ({"a": torch.zeros(2, dtype=torch.complex64)}, "complex64"),
+  ):
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(errors.BadFileError, match=words):
+      read_pt.read_pt(tmp_path / "x.pt")
+  torch.save({"a": torch.ones(2, dtype=torch.float8_e4m3fn)}, tmp_path / "x.pt")
+  assert read_pt.read_pt(tmp_path / "x.pt")["a"].tolist() == [1, 1]
+
+
+def test_a_file_that_declares_more_than_it_can_hold(tmp_path):
+  """Compressed zeros, and one array under many names."""
+  torch = pytest.importorskip("torch")
+  torch.save({"a": torch.zeros(4_000_000)}, tmp_path / "long.pt")
+  with (
+    zipfile.ZipFile(tmp_path / "long.pt") as given,
+    zipfile.ZipFile(tmp_path / "short.pt", "w", zipfile.ZIP_DEFLATED) as short,
+  ):
+    for name in given.namelist():
+      short.writestr(name, given.read(name))
+  half = torch.zeros(100_000, dtype=torch.half)
+  torch.save({f"a{i}": half for i in range(100)}, tmp_path / "many.pt")
+  for name in ("short.pt", "many.pt"):
+    with pytest.raises(errors.BadFileError, match="bytes and declares"):
       read_pt.read_pt(tmp_path / name)
 
 

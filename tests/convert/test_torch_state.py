@@ -69,8 +69,15 @@ def test_options_must_fit(state, options, message):
     convert.from_torch("dpt", state, **{**OPTIONS, **options})
 
 
-def test_networks_without_a_conversion():
-  with pytest.raises(errors.UserError, match="there is dpt"):
-    convert.from_torch("projection_head", {})
+def test_networks_that_do_not_exist_or_cannot_be_made_so():
   with pytest.raises(errors.UserError, match="no model"):
     convert.from_torch("midas", {})
+  with pytest.raises(errors.UserError, match="spike_unet has none"):
+    convert.from_torch("spike_unet", {}, inflate=True)
+  with pytest.raises(errors.UserError, match="projection_head says nowhere what input"):
+    convert.from_torch("projection_head", {})
+  with pytest.raises(errors.UserError, match=r"known naming \(generic\); their names are a"):
+    convert.from_torch("spike_unet", {"a": np.zeros(3)})
+  state = {"down1.norm1.weight": np.zeros(128, np.complex64)}
+  with pytest.raises(errors.UserError, match="down1.norm1.weight holds complex"):
+    convert.from_torch("spike_unet", state)
