@@ -102,10 +102,9 @@ def take_in(source: pathlib.Path, output: pathlib.Path, config, inflate: bool = 
   store.write(output, converted, config, recipe, source.name)
   part = converted.naming.part
   what = "the whole network" if part == "params" else f"the {part.rpartition('/')[2]} alone"
-  role = next(iter(config.get("parents", {})), "ROLE")
   print(
     f"written: {what}, in {errors.shown(output)}; a stage starts from it with "
-    f"--config.parents.{role}.checkpoint={errors.shown(output)}"
+    f"--config.parents.ROLE.checkpoint={errors.shown(output)}"
   )
 
 

@@ -1,4 +1,4 @@
-"""scripts/convert_weights.py: published weights in, predicted with, trained from, and out again."""
+"""The command of conversion: published weights in, predicted with, trained from, and out again."""
 
 import jax
 import numpy as np
@@ -6,21 +6,29 @@ import orbax.checkpoint as ocp
 import pytest
 
 import bicross_jax
-from bicross_jax import cli, convert
-from bicross_jax.commands import stages
-from bicross_jax.models import transfer
-from tests.convert.conftest import published, tiny  # noqa: F401 (fixtures)
-from tests.scripts.conftest import SMALL, script
+from bicross_jax import cli, errors, models
+from bicross_jax.commands import convert, train, training
+from bicross_jax.convert import network, to_torch
+from bicross_jax.models import dpt, transfer
+from tests.conftest import ROOT
+from tests.convert.conftest import nano, published  # noqa: F401 (fixtures)
 
-RGB = "configs/bicross.py:pretrain"
+RGB = "configs/bicross.py:pretrain,smoke"
 SPIKE = f"{RGB},input.modality=spike"
-TRAIN = [s for s in SMALL if "parent" not in s]
-SMALL_INPUT = [s for s in TRAIN if ".input." in s]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+  """A folder with the configs, to run in; data are rendered beside it once."""
+  folder = tmp_path_factory.mktemp("convert")
+  (folder / "configs").symlink_to(ROOT / "configs")
+  return folder
 
 
 @pytest.fixture(autouse=True)
 def _here(place, monkeypatch):
   monkeypatch.chdir(place)
+  monkeypatch.setenv("BICROSS_DATA", str(place / "data"))
 
 
 @pytest.fixture
@@ -35,7 +43,7 @@ def weights(tmp_path, published):
 
 
 def _convert(*argv):
-  return cli.run(script("convert_weights").main, [str(a) for a in argv])
+  return cli.run(convert.main, [str(a) for a in argv])
 
 
 def _equal(have, want):
@@ -43,94 +51,81 @@ def _equal(have, want):
   jax.tree.map(np.testing.assert_array_equal, have, want)
 
 
-def test_a_whole_network_is_loaded_predicts_and_restores_with_orbax_alone(weights, tiny, capsys):
-  assert (
-    _convert(weights / "whole.npz", "--config", RGB, *SMALL_INPUT, "--output", weights / "o") == 0
-  )
+def test_a_whole_network_is_loaded_predicts_and_restores_with_orbax_alone(weights, nano, capsys):
+  assert _convert(weights / "whole.npz", "--config", RGB, "--output", weights / "o") == 0
   shown = capsys.readouterr().out
   assert "DPT, MiDaS or BiCross" in shown and "refinenet4.resConfUnit1" in shown
   model = bicross_jax.load(weights / "o")
-  _equal(model.variables, tiny)
-  _equal(ocp.StandardCheckpointer().restore(weights / "o" / "variables"), tiny)
+  _equal(model.variables, nano)
+  _equal(ocp.StandardCheckpointer().restore(weights / "o" / "variables"), nano)
   assert model.meta["source"]["file"] == "whole.npz" and model.meta["which"] == "converted"
   x = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
-  want = jax.jit(model.module.apply)(tiny, x.astype(np.float32) / 127.5 - 1).depth
+  want = jax.jit(model.networks["dpt"].apply)(nano, x.astype(np.float32) / 127.5 - 1).depth
   np.testing.assert_allclose(model.predict({"rgb": x})["depth"], want, rtol=1e-3)
 
 
-def test_out_and_in_again_is_exact(weights, tiny):
+def test_out_and_in_again_is_exact(weights, nano):
   pytest.importorskip("safetensors")
   assert _convert(weights / "whole.npz", "--config", RGB, "--output", weights / "ours") == 0
   assert _convert(weights / "ours", "--output", weights / "out.safetensors") == 0
   assert _convert(weights / "out.safetensors", "--config", RGB, "--output", weights / "again") == 0
-  _equal(bicross_jax.load(weights / "again").variables, tiny)
-
-
-def test_a_trained_network_goes_out(crossmodality, tmp_path):
-  pytest.importorskip("safetensors")
-  from bicross_jax.convert import files
-
-  assert _convert(crossmodality, "--output", tmp_path / "spike.safetensors") == 0
-  state = files.read(tmp_path / "spike.safetensors")
-  _equal(
-    convert.from_torch("dpt", state, backbone="tiny", in_channels=128, stem_bins=16),
-    {"params": bicross_jax.load(crossmodality).variables["params"]},
-  )
+  _equal(bicross_jax.load(weights / "again").variables, nano)
 
 
 @pytest.fixture
 def first_states(monkeypatch):
   """Runs train nothing; the list of the states that they would have begun with."""
   states = []
-  monkeypatch.setattr(
-    stages.loop,
-    "run",
-    lambda config, recipe, data, validate, workdir, initial: (
-      states.append(recipe.init(jax.random.key(0), initial)) or {}
-    ),
-  )
+
+  def run(config, recipe, batches, validate, workdir, parents, **_):
+    states.append(recipe.init(jax.random.key(0), parents))
+    return {}
+
+  monkeypatch.setattr(training.loop, "run", run)
   return states
 
 
-def test_a_stage_starts_from_a_backbone_alone(weights, tiny, capsys, first_states):
+def test_a_stage_starts_from_a_backbone_alone(weights, nano, capsys, first_states):
   assert (
     _convert(weights / "timm.npz", "--config", SPIKE, "--inflate", "--output", weights / "r") == 0
   )
   shown = capsys.readouterr().out
   assert "backbone alone" in shown and "RGB stem inflated to 16 channels" in shown
   assert (
-    script("train").main(["--config", SPIKE, *TRAIN, f"--config.init_from={weights / 'r'}"]) == 0
+    train.main(["--config", SPIKE, f"--config.parents.weights.checkpoint={weights / 'r'}"]) == 0
   )
-  assert "new and random: depth_head, fusion1," in capsys.readouterr().out
   params = jax.device_get(first_states[0].params)
-  want = transfer.inflate_stem(tiny, 128, 16)["params"]["backbone"]
+  want = transfer.inflate_stem(nano, 128, 16)["params"]["backbone"]
   _equal(params["backbone"], jax.tree.map(np.asarray, want))
-  assert not np.array_equal(params["skip1"]["kernel"], tiny["params"]["skip1"]["kernel"])
+  assert not np.array_equal(params["skip1"]["kernel"], nano["params"]["skip1"]["kernel"])
 
 
 def test_a_stage_gives_weights_without_an_uncertainty_head_a_new_one(
-  weights, tiny, capsys, first_states
+  weights, nano, capsys, first_states
 ):
   less = f"{RGB},model.uncertainty=false"
   assert _convert(weights / "alone.npz", "--config", RGB, "--output", weights / "n") == 2
   assert "no uncertainty head" in capsys.readouterr().err and not (weights / "n").exists()
   assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "n") == 0
-  assert script("train").main(["--config", RGB, *TRAIN, f"--config.init_from={weights / 'n'}"]) == 0
-  assert "new and random: uncertainty_head\n" in capsys.readouterr().out
+  assert train.main(["--config", RGB, f"--config.parents.weights.checkpoint={weights / 'n'}"]) == 0
   params = dict(jax.device_get(first_states[0].params))
   new = params.pop("uncertainty_head")
-  assert set(new) == set(tiny["params"]["uncertainty_head"])
-  _equal(params, {k: v for k, v in tiny["params"].items() if k != "uncertainty_head"})
+  assert set(new) == set(nano["params"]["uncertainty_head"])
+  _equal(params, {k: v for k, v in nano["params"].items() if k != "uncertainty_head"})
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_converted_weights(weights, tiny):
+def test_training_goes_on_from_converted_weights(weights, nano):
   """With learning rates of 0 the checkpoint in the end holds what was converted."""
   assert _convert(weights / "whole.npz", "--config", RGB, "--output", weights / "ours") == 0
-  argv = ["--config", RGB, *TRAIN, "--config.optim.backbone_lr=0", "--config.optim.head_lr=0"]
-  argv += [f"--config.init_from={weights / 'ours'}", "--workdir", str(weights / "run")]
-  assert script("train").main(argv) == 0
-  _equal(bicross_jax.load(weights / "run").variables["params"], tiny["params"])
+  argv = ["--config", RGB, "--config.optim.backbone_lr=0", "--config.optim.head_lr=0"]
+  argv += [
+    f"--config.parents.weights.checkpoint={weights / 'ours'}",
+    "--workdir",
+    str(weights / "run"),
+  ]
+  assert train.main(argv) == 0
+  _equal(bicross_jax.load(weights / "run").variables["params"], nano["params"])
 
 
 def test_refusals_are_one_line_and_leave_nothing(weights, published, capsys):
@@ -178,31 +173,40 @@ def test_refusals_are_one_line_and_leave_nothing(weights, published, capsys):
 
   assert _convert(weights / "timm.npz", "--config", RGB, "--output", weights / "b") == 0
   refused(weights / "b", "--output", weights / "x.safetensors", words=["holds backbone alone"])
-  train = lambda *argv: cli.run(script("train").main, [*argv, "--workdir", str(weights / "run")])
-  start = f"--config.init_from={weights / 'b'}"
+  trained = lambda *argv: cli.run(train.main, [*argv, "--workdir", str(weights / "run")])
+  start = f"--config.parents.weights.checkpoint={weights / 'b'}"
   refused(
     "--config",
     SPIKE,
-    *TRAIN,
     start,
-    run=train,
-    words=["do not fit the network", "stem/conv/kernel is (7, 7, 3, 16), not (7, 7, 16, 16)"],
+    run=trained,
+    words=["do not fit the network", "stem/conv/kernel is (7, 7, 3, 8), not (7, 7, 16, 8)"],
   )
+  teacher = "--config.parents.teacher.checkpoint="
+  crossmodality = ["--config", "configs/bicross.py:crossmodality,smoke"]
   refused(
-    "--config",
-    "configs/bicross.py:crossmodality",
-    *SMALL,
-    start,
-    run=train,
-    words=["holds backbone alone"],
+    *crossmodality, f"{teacher}{weights / 'b'}", run=trained, words=["has no depth_head, fusion1"]
   )
   less = f"{RGB},model.uncertainty=false"
   assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "a") == 0
   refused(
-    "--config",
-    "configs/bicross.py:crossmodality",
-    *SMALL,
-    f"--config.init_from={weights / 'a'}",
-    run=train,
+    *crossmodality,
+    f"{teacher}{weights / 'a'}",
+    run=trained,
     words=["has no uncertainty_head", "whole network"],
   )
+
+
+def test_networks_that_need_their_shapes_told_get_them_from_the_recipe(place, weights, monkeypatch):
+  """A network without a known input: its variables are those that a fresh run would have."""
+  pytest.importorskip("safetensors")
+  monkeypatch.setitem(network._REGISTERED, dpt.DPT, network.Network(example=lambda module: None))
+  spec = "configs/bicross.py:crossmodality,smoke"  # has a parent
+  variables = models.init(models.create("dpt", backbone="nano"), jax.random.key(1), (1, 32, 64, 3))
+  torch = to_torch("dpt", variables)
+  assert "backbone.vit.block0.attention.qkv.weight" in torch
+  np.savez(weights / "generic.npz", **torch)
+  assert _convert(weights / "generic.npz", "--config", RGB, "--output", weights / "g") == 0
+  _equal(bicross_jax.load(weights / "g").variables, jax.device_get(variables))
+  with pytest.raises(errors.UserError, match=r"misshapen: backbone.resnet.stem.conv.weight"):
+    convert.main([str(weights / "generic.npz"), "--config", spec, "--output", str(weights / "h")])
