@@ -12,7 +12,7 @@ import numpy as np
 from bicross_jax import errors, fields, recipes
 from bicross_jax.config import check as checks
 from bicross_jax.config import grammar
-from bicross_jax.train import checkpoints, devices, state
+from bicross_jax.train import checkpoints, devices, metadata, state
 
 Spec = Mapping[str, jax.ShapeDtypeStruct]
 
@@ -98,7 +98,7 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
       network, a config that cannot be run, or arrays that do not fit it.
   """
   folder = checkpoints.find(path, which)
-  meta = checkpoints.read_meta(folder)
+  meta = metadata.read(folder)
   if meta.get("part", "params") != "params":
     raise errors.UserError(
       f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "

@@ -105,7 +105,7 @@ def run(
     errors.UserError: no such run, one without measures of uncertainty, or data that is not there.
   """
   from bicross_jax import inference
-  from bicross_jax.train import checkpoints, devices, state_parts
+  from bicross_jax.train import checkpoints, devices
 
   devices.enable_compile_cache()
   model = inference.load(path, which, plugins)
@@ -120,7 +120,7 @@ def run(
   folder = checkpoints.find(path, which)
   parts = {}
   for name, place in measures.parts.items():
-    parts[name] = state_parts.restore(folder, place)
+    parts[name] = checkpoints.restore_part(folder, place)
     if parts[name] is None:
       raise errors.BadFileError(folder, f"its state has no {'.'.join(place)}")
 

@@ -6,23 +6,26 @@ memory, so that they open on any number of devices. A checkpoint is written besi
 renamed when it is whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import os
 import pathlib
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
-import tensorstore
 
 from bicross_jax import errors, files
-from bicross_jax.train import runs
+from bicross_jax.train import arrays, metadata, runs
 from bicross_jax.train.state import TrainState, Variables
 
 # item -> a file in it that every checkpoint has
-ITEMS = {"state": "_METADATA", "variables": "_METADATA", "meta": "metadata"}
+ITEMS = {"state": arrays.METADATA, "variables": arrays.METADATA, "meta": "metadata"}
 PUBLISHED = ("variables", "meta")  # enough of them to read what a checkpoint publishes
+_NUMBER = re.compile("0|[1-9][0-9]*")
 
 
 class _Keep:
@@ -117,13 +120,17 @@ class Checkpoints:
         listed.
     """
     folder = self.folder / str(step)
-    check_arrays(folder / "state")
-    there = _leaves(self._manager.item_metadata(step)["state"].tree)
-    here = _leaves(like)
+    found = arrays.read(folder / "state", unchecked=[("frozen",)])
+    found = {".".join(path): x for path, x in found.items() if x is not None}
+    here = {
+      jax.tree_util.keystr(path, simple=True, separator="."): x
+      for path, x in jax.tree_util.tree_leaves_with_path(like)
+    }
+    shown = lambda tree, name: _kind(tree[name]) if name in tree else "nothing"
     changed = [
-      f"{name}: {there.get(name, 'nothing')} there, {here.get(name, 'nothing')} here"
-      for name in sorted(there.keys() | here.keys())
-      if there.get(name) != here.get(name)
+      f"{name}: {shown(found, name)} there, {shown(here, name)} here"
+      for name in sorted(found.keys() | here.keys())
+      if shown(found, name) != shown(here, name)
     ]
     if changed:
       more = f"; and {len(changed) - 4} more" if changed[4:] else ""
@@ -131,9 +138,10 @@ class Checkpoints:
         f"{folder} does not fit (another version, or another number of devices?): "
         f"{'; '.join(changed[:4])}{more}"
       )
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), like)
-    args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-    return self._manager.restore(step, args=args)["state"]
+    state = jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in here])
+    if state.step != step:
+      raise errors.BadFileError(folder, f"is named {step}, and its state is that of {state.step}")
+    return state
 
   def wait(self) -> None:
     """Returns when what was saved is on disk."""
@@ -161,9 +169,13 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
   Raises:
     errors.UserError: nothing there, or not a whole checkpoint; it says what is missing.
   """
-  path = pathlib.Path(path).absolute()
   if which not in ("best", "last"):
     raise errors.UserError(f"which={which!r}: choose best or last")
+  with _reading(path):
+    return _find(pathlib.Path(path).absolute(), which)
+
+
+def _find(path, which):
   if not path.is_dir():
     problem = "is a file" if path.exists() else "does not exist"
     raise errors.BadFileError(path, problem, "a run's folder or the folder of a checkpoint")
@@ -188,21 +200,6 @@ def find(path: str | os.PathLike, which: str = "best") -> pathlib.Path:
   return folder / str(max(steps) if which == "last" else _best(folder, steps))
 
 
-def read_meta(folder: str | os.PathLike) -> dict[str, Any]:
-  """The `meta` of the checkpoint in `folder`: step, which, metric, metrics, config, versions, ...
-
-  Raises:
-    errors.BadFileError: it cannot be read.
-  """
-  meta = files.read_json(pathlib.Path(folder) / "meta" / "metadata")
-  lacking = [k for k in ("step", "which", "metric", "metrics", "config") if k not in meta]
-  if lacking:
-    raise errors.BadFileError(
-      folder, f"is no checkpoint of this package: meta has no {', '.join(lacking)}"
-    )
-  return meta
-
-
 def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
   """What a checkpoint publishes.
 
@@ -216,51 +213,66 @@ def restore_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
     errors.BadFileError: it cannot be read.
   """
   folder = pathlib.Path(folder).absolute()
-  meta = read_meta(folder)
-  check_arrays(folder / "variables")
-  with ocp.StandardCheckpointer() as reader:
-    try:
-      return reader.restore(folder / "variables"), meta
-    except (OSError, ValueError, KeyError) as error:
-      raise errors.BadFileError(folder / "variables", f"cannot be restored: {error}") from error
+  with _reading(folder):
+    meta = metadata.read(folder)
+    return _variables(folder / "variables"), meta
 
 
-def check_arrays(folder: pathlib.Path, within: str = "") -> None:
-  """Reads the arrays of a store, one after the other.
+def restore_part(folder: str | os.PathLike, path: Sequence[str]) -> dict[str, Any] | None:
+  """One part of the saved state, such as the student beside a published teacher.
 
-  Orbax reads them all at once; where one is damaged, the rest go on and their threads report
-  errors when nobody listens any more, with tracebacks past the one clear line.
+  Nothing else of the state is read.
 
   Args:
-    folder: `state` or `variables` of a checkpoint.
-    within: only arrays whose names, joined with dots, begin so.
+    folder: of one checkpoint, from `find`.
+    path: where it stands in the state, ("params", "student").
+
+  Returns:
+    A nested dict of NumPy arrays, or None where the state has no such part.
 
   Raises:
-    errors.BadFileError: one cannot be read, or there is none.
+    errors.BadFileError: there is no state, or it cannot be read.
   """
-  files.read_json(folder / "_METADATA")
-  store = {"driver": "ocdbt", "base": f"file://{folder}/"}
+  folder = pathlib.Path(folder).absolute() / "state"
+  with _reading(folder):
+    if not folder.is_dir():
+      raise errors.BadFileError(folder, "is not there: this checkpoint holds no state")
+    found = arrays.read(folder, tuple(path), unchecked=[("frozen",)])
+  if not found:
+    return None
+  return arrays.nest({name[len(path) :]: x for name, x in found.items()})
+
+
+def _variables(folder):
+  """What is published, checked: float32 parameters, statistics that may also be counters."""
+  found = arrays.read(folder)
+  for path, x in found.items():
+    if path[0] not in ("params", "batch_stats") or (len(path) == 1 and x is not None):
+      raise errors.BadFileError(folder, f"holds {'.'.join(path)}", "params and batch_stats alone")
+    floats = x is None or x.dtype == np.float32
+    if not floats and (path[0] == "params" or x.dtype.kind not in "biu"):
+      raise errors.BadFileError(folder, f"{'.'.join(path)} has dtype {x.dtype}", "float32")
+  if not any(path[0] == "params" for path in found):
+    raise errors.BadFileError(folder, "holds no params")
+  return arrays.nest(found)
+
+
+@contextlib.contextmanager
+def _reading(path) -> Iterator[None]:
+  """Makes what the file system refuses a BadFileError."""
   try:
-    keys = tensorstore.KvStore.open(store).result().list().result()
-    names = [
-      name
-      for name, _, last in (key.decode().rpartition("/") for key in keys)
-      if last == ".zarray" and name.startswith(within)
-    ]
-    if not names:
-      raise ValueError("there are no arrays in it")
-    for name in names:
-      array = {"driver": "zarr", "kvstore": {**store, "path": f"{name}/"}}
-      tensorstore.open(array, open=True, read=True).result().read().result()
-  except (OSError, ValueError) as error:
-    raise errors.BadFileError(folder, f"cannot be restored: {error}") from error
+    yield
+  except OSError as error:
+    raise errors.BadFileError(
+      error.filename or path, f"cannot be read: {errors.reason(error)}"
+    ) from error
 
 
 def _best(folder, steps):
   """The step with the best value of the metric, the earliest of equals; or the last one judged."""
   found = []
   for step in steps:
-    metric = read_meta(folder / str(step))["metric"]
+    metric = metadata.read(folder / str(step))["metric"]
     if metric["value"] is not None:
       rank = {"min": metric["value"], "max": -metric["value"], "last": -step}
       found.append((rank[metric["mode"]], step))
@@ -273,7 +285,7 @@ def _best(folder, steps):
 
 
 def _numbered(folder):
-  return [p for p in folder.iterdir() if p.is_dir() and p.name.isdecimal()]
+  return [p for p in folder.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir()]
 
 
 def _complete(folder):
@@ -287,10 +299,5 @@ def _missing(folder):
   return [item for item, file in ITEMS.items() if not (folder / item / file).is_file()]
 
 
-def _leaves(tree):
-  """name -> "dtype[shape]" of every array of a tree, by Orbax's names (joined with dots)."""
-  leaf = lambda x: hasattr(x, "shape") and hasattr(x, "dtype")
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="."): f"{x.dtype}{list(x.shape)}"
-    for path, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=leaf)
-  }
+def _kind(x):
+  return f"{jnp.result_type(x)}{list(jnp.shape(x))}"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.train import checkpoints, devices, runs, windows, writers
+from bicross_jax.train import checkpoints, devices, metadata, runs, windows, writers
 from bicross_jax.train import record as records
 from bicross_jax.train.state import Recipe, TrainState
 
@@ -66,7 +66,7 @@ class Saver:
     step, record = self._store.latest(), records.Record()
     if step is not None:
       folder = self._store.folder / str(step)
-      meta = checkpoints.read_meta(folder)
+      meta = metadata.read(folder)
       if meta.get("examples") != self._examples:
         raise errors.UserError(
           f"{folder} was trained on {meta.get('examples')} examples and there are "
@@ -75,7 +75,7 @@ class Saver:
       try:
         record = records.from_json(meta.get("record"))
       except ValueError as error:
-        raise errors.BadFileError(folder / "meta", f"record {error}") from error
+        raise errors.BadFileError(folder / "meta", f"its record {error}") from error
       state = devices.part(self._store.restore(step, devices.whole(state)))
       self._saved = (step, record.validated)
     if jax.process_index() == 0:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bicross_jax import errors
 from bicross_jax.train.state import Metrics
 
 
@@ -93,15 +94,21 @@ def from_json(sums: Mapping[str, list], like: Window) -> Window:
   """The window that `to_json` wrote, with the dtypes of `like`.
 
   Raises:
-    ValueError: other metrics than those of `like`.
+    errors.UserError: other metrics than those of `like`, in name or shape.
   """
-  if set(sums) != set(like.metrics):
-    raise ValueError(
-      f"saved metrics {sorted(sums)} are not those of this step, {sorted(like.metrics)}"
-    )
-  return like.replace(
-    metrics={
-      name: tuple(np.asarray(v, x.dtype) for v, x in zip(sums[name], pair))
+  try:
+    metrics = {
+      name: tuple(
+        np.asarray(value, x.dtype).reshape(x.shape)
+        for value, x in zip(sums[name], pair, strict=True)
+      )
       for name, pair in like.metrics.items()
     }
+    if len(sums) == len(metrics):
+      return like.replace(metrics=metrics)
+  except (KeyError, TypeError, ValueError):
+    pass
+  raise errors.UserError(
+    f"the metrics of the checkpoint ({', '.join(sorted(sums))}) are not those of this step "
+    f"({', '.join(sorted(like.metrics))}): another version?"
   )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bicross_jax import files
+from bicross_jax import errors, files
 
 
 class Writer(Protocol):
@@ -37,8 +37,12 @@ class JsonLines:
       file: made where it is not there.
       keep: how many of its bytes are kept: what a checkpoint had seen of it (`size`). What a
         killed run wrote after that checkpoint goes.
+
+    Raises:
+      errors.UserError: it cannot be opened, or is no file.
     """
-    self._file = open(file, "ab")
+    with errors.writing(file):
+      self._file = open(file, "ab")
     self._file.truncate(min(keep, os.path.getsize(file)))
 
   @property

@@ -9,7 +9,7 @@ import pytest
 from bicross_jax import cli, errors, inference
 from bicross_jax.commands import uncertainty
 from bicross_jax.tasks.depth import uncertainty as judging
-from bicross_jax.train import checkpoints, state, state_parts
+from bicross_jax.train import checkpoints, state
 from tests.commands import fakes
 
 
@@ -74,7 +74,7 @@ def run(tmp_path, monkeypatch):
   monkeypatch.setattr(inference, "load", lambda *unused: fakes.model(uncertainty=offered))
   monkeypatch.setattr(checkpoints, "find", lambda path, which: path)
   held = {("params", "student"): "what the state holds"}
-  monkeypatch.setattr(state_parts, "restore", lambda folder, place: held.get(place))
+  monkeypatch.setattr(checkpoints, "restore_part", lambda folder, place: held.get(place))
   return fakes.run_folder(tmp_path), held
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bicross_jax import errors
 from bicross_jax.train import windows
 
 METRICS = {
@@ -12,6 +13,9 @@ METRICS = {
   "table": (np.ones((2, 2), np.int32), np.int32(3)),
   "none": (np.float32(0), np.int32(0)),
 }
+
+
+SUMS = {"loss": [1.5, 2], "table": [[[1, 2], [3, 4]], 3], "none": [0, 0]}
 
 
 def run(steps, watched=lambda step: {"params": {"w": np.ones(3)}}, window=None):
@@ -60,6 +64,24 @@ def test_json_keeps_sums_exactly():
     np.testing.assert_array_equal(x, y)
 
 
-def test_other_metrics_are_refused():
-  with pytest.raises(ValueError, match=r"\['other'\] are not those"):
-    windows.from_json({"other": [0, 1]}, windows.empty(METRICS, {}))
+@pytest.mark.parametrize(
+  "sums",
+  [
+    {"other": [0, 1]},
+    {},
+    {**SUMS, "more": [0, 1]},
+    {**SUMS, "loss": [0]},
+    {**SUMS, "loss": None},
+    {**SUMS, "table": [[[1, 2, 3]], 1]},
+    {**SUMS, "loss": ["x", 1]},
+    {**SUMS, "loss": [[1, 2], 1]},
+  ],
+  ids=str,
+)
+def test_other_metrics_are_refused(sums):
+  like = windows.empty(METRICS, {})
+  assert windows.from_json(SUMS, like).metrics["table"][0].shape == (2, 2)
+  with pytest.raises(
+    errors.UserError, match=r"checkpoint \(.*are not those of this step \(loss, no"
+  ):
+    windows.from_json(sums, like)

@@ -4,6 +4,7 @@ import struct
 import numpy as np
 import pytest
 
+from bicross_jax import errors
 from bicross_jax.train import writers
 
 
@@ -23,6 +24,11 @@ def test_lines_and_cutting_back(tmp_path):
   assert len(file.read_text().splitlines()) == 2
   writers.JsonLines(file).close()
   assert file.read_text() == ""
+
+
+def test_a_folder_in_the_place_of_the_lines_is_one_line(tmp_path):
+  with pytest.raises(errors.UserError, match=f"^{tmp_path}: Is a directory$"):
+    writers.JsonLines(tmp_path)
 
 
 def test_tensorboard_file_by_its_format(tmp_path):
