@@ -1,99 +1,75 @@
 """From built data sets to NumPy batches: what training and evaluation read.
 
     data = pipeline.open(config.data)
-    batches = data.batches(recipe.batch_spec(), seed=config.seed)
-    batches.train(start_step), batches.evaluation("validation")
+    batches = data.batches(recipe.batch_spec(), seed=config.seed, own_fields=recipe.fields)
+    batches.train(start_step), batches.evaluation("validation", truth=task.truth)
 
 Examples lie in files with random access, so the order is a list of indices computed from
 (seed, step): a run started at any step reads what an uninterrupted one would have read,
-nothing is skipped over, and memory stays bounded however large the set is.
+nothing is skipped over, and memory stays bounded however large the set is. What a field is, and
+what cutting does to it, stands in `bicross_jax.fields`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
 import pathlib
-from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
-from bicross_jax import errors
-from bicross_jax.data import layouts, pipeline_order, pipeline_records
-from bicross_jax.data.builders import spike_frames, spike_world, storage
+from bicross_jax import errors, fields
+from bicross_jax.data import pipeline_order, pipeline_records, sets
+from bicross_jax.data.dataset import PARTS
+from bicross_jax.data.pipeline_batches import NONE, Batch, Batches, Own, Spec
+from bicross_jax.data.pipeline_records import View
 
-import tensorflow as tf  # isort: skip  (after the builders, which keep it quiet)
-
-Spec = Mapping[str, jax.ShapeDtypeStruct]
-Batch = dict[str, np.ndarray]
-Truth = dict[str, Any]
+import tensorflow as tf  # isort: skip  (after pipeline_records, which keeps it quiet)
 
 
 def open(  # pylint: disable=redefined-builtin
-  config: ml_collections.ConfigDict, section: str = "data"
+  config: ml_collections.ConfigDict, section: str = "data", parts: Sequence[str] = ()
 ) -> "Data":
-  """Opens a data set, building it first where it is not there yet.
+  """Opens a data set.
 
   Args:
-    config: a section of a config: `name` ("spike_world" or a key of `layouts.SETS`), `domain`,
-      `data_dir`, `height`, `width`, `steps`, `batch_size` (of the global batch); the training
+    config: a section of a config. `name` (a key of `data.sets.SETS`) and `domain`; `data_dir`, where
+      the set's files lie (of the world: where it is kept); `steps` of a spike stream; `sensors`, the
+      fields that are used (none: the set's choice). `height` and `width` of what is cut out of
+      each frame, and `crop`, where: "bottom" (centred), "random" (in training; otherwise in the
+      middle) or "none" (frames have that size). `batch_size` of the global batch; `sequence`, how
+      many windows of a recording are trained on in a row (0: single examples). The training
       examples in use, `limit` (how many, 0 = all) and `labelled` (how many of them keep their
-      depth, 0 = all; the others have depth 0 throughout; `pipeline_order.chosen_rows` draws
-      both); `oversample_labelled` (half of each batch is labelled). For spike_world the sizes
-      `train`, `validation`, `test`; `data_dir` is where the set is kept. For real sets
-      `allow_missing` says whether frames that lack files are left out, and `parts` what the
-      domain "listed" of kitti takes; `data_dir` is the folder that holds the set's tree, and
-      height and width are of the crop.
+      labels, 0 = all; the others are unknown throughout; `pipeline_order.chosen_rows` draws both);
+      `oversample_labelled` (half of each batch is labelled). Sizes `train`, `validation`, `test`
+      of the world; of sets of files `allow_missing` (frames that lack files are left out) and
+      `parts` (what the domain "listed" of kitti takes).
     section: the section's name, for errors.
+    parts: those that are built now where they are not there; others are when they are first used.
 
   Raises:
     errors.UserError: a name, size or folder that does not work.
   """
-  if config.name == "spike_world":
-    builder = _spike_world(config)
-  elif config.name in layouts.SETS:
-    builder = _spike_frames(config, section)
-  else:
-    names = sorted(("spike_world", *layouts.SETS))
-    raise errors.UserError(f"unknown data set {config.name!r}: choose from {', '.join(names)}")
-  return Data(builder, config, section)
+  data = Data(sets.check(config, section), config, section)
+  for part in parts:
+    data.records(part)
+  return data
 
 
-def _spike_world(config):
-  parameters = {
-    name: config[name]
-    for name in ("domain", "height", "width", "steps", "train", "validation", "test")
-  }
-  return storage.prepare(
-    spike_world.SpikeWorld,
-    spike_world.SpikeWorldConfig(**parameters),
-    storage.root(config.data_dir),
-  )
+class Sizes(Mapping[str, int]):
+  """Number of examples in use by part; a part that is not there yet is built when asked for."""
 
+  def __init__(self, size: Callable[[str], int]):
+    self._size = size
 
-def _spike_frames(config, section):
-  frames = layouts.find_frames(
-    config.name,
-    config.data_dir,
-    config.domain,
-    config.get("parts"),
-    allow_missing=config.get("allow_missing", False),
-    section=section,
-  )
-  builder = storage.prepare(
-    spike_frames.SpikeFrames,
-    spike_frames.SpikeFramesConfig(
-      dataset=config.name, domain=config.domain, frames=frames, steps=config.steps
-    ),
-    storage.root(),
-  )
-  height, width = builder.info.metadata["smallest"]
-  if config.height > height or config.width > width:
-    raise errors.UserError(
-      f"the crop of {config.height}x{config.width} is larger than the smallest frame of "
-      f"{config.name}, {height}x{width}; lower config.{section}.height and "
-      f"config.{section}.width"
-    )
-  return builder
+  def __getitem__(self, part: str) -> int:
+    return self._size(_known(part))
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(PARTS)
+
+  def __len__(self) -> int:
+    return len(PARTS)
 
 
 class Data:
@@ -101,35 +77,64 @@ class Data:
 
   Attributes:
     sizes: number of examples in use, by part ("train", "validation", "test").
-    folder: where the built set lies.
-    labelled: bool[sizes["train"]], which training examples keep their depth.
+    drives: whether `Batches.drive` makes frames.
+    dataset, config: the set, and the section that chooses from it.
   """
 
-  def __init__(self, builder, config: ml_collections.ConfigDict, section: str = "data"):
-    self.folder = pathlib.Path(builder.data_dir)
-    self._name = builder.name
-    self._config = config
-    self._records = pipeline_records.Records(builder, (config.height, config.width))
-    size = self._records.sizes["train"]
-    if config.limit < 0:
-      raise errors.UserError(f"config.{section}.limit={config.limit} is negative")
-    limit = min(config.limit or size, size)
-    if not 0 <= config.labelled <= limit:
-      raise errors.UserError(
-        f"config.{section}.labelled={config.labelled}, but {limit} training examples are in use"
-      )
-    self._used, self.labelled = pipeline_order.chosen_rows(size, limit, config.labelled)
-    self.sizes = {**self._records.sizes, "train": limit}
+  def __init__(self, dataset: sets.DataSet, config: ml_collections.ConfigDict, section: str):
+    self.dataset, self.config, self._section = dataset, config, section
+    self._view = View(config.height, config.width, config.get("crop", "bottom"))
+    self._check_section()
+    self._records: dict[str, pipeline_records.Records] = {}
+    self.sizes = Sizes(self._size)
+    self.drives = dataset.drives
 
-  def depths(self, part: str = "train") -> Iterator[np.ndarray]:
-    """Depth maps of the view, float32[height, width]; of the training part the labelled ones."""
-    _check_part(part, self.sizes)
-    chosen = self._used[self.labelled] if part == "train" else np.arange(self.sizes[part])
-    indices = tf.data.Dataset.from_tensor_slices(chosen)
-    depths = pipeline_records.parallel(
-      indices, lambda index: self._records.read(part, index)["depth"]
+  @property
+  def folder(self) -> pathlib.Path:
+    """Where the parts that were used lie, built; the training part is built if none was."""
+    if not self._records:
+      self.records("train")
+    return next(iter(self._records.values())).folder
+
+  @property
+  def labelled(self) -> np.ndarray:
+    """bool[sizes["train"]], which training examples keep their labels."""
+    return self.chosen[1]
+
+  def records(self, part: str) -> pipeline_records.Records:
+    """The examples of a part, which is built where it is not there yet.
+
+    Raises:
+      errors.UserError: no such part, or files that are missing or damaged.
+    """
+    if _known(part) not in self._records:
+      builder = self.dataset.build(self.config, self._section, part)
+      self._check_frames(builder.info.metadata)
+      self._records[part] = pipeline_records.Records(builder, part, self._view)
+    return self._records[part]
+
+  def truths(self, part: str, names: Sequence[str], own_fields: Own = NONE) -> Iterator[Batch]:
+    """Some fields of every example of a part that has labels, in order.
+
+    Args:
+      part: of the training part the labelled examples in use are meant.
+      names: fields of the set.
+      own_fields: the recipe's own.
+
+    Returns:
+      An iterator of {field: array of the view}.
+
+    Raises:
+      errors.UserError: no such part or field.
+    """
+    records = self.records(part)
+    self.stored(names, own_fields)
+    used, labelled = self.chosen if part == "train" else (np.arange(records.size), slice(None))
+    indices = tf.data.Dataset.from_tensor_slices(used[labelled])
+    found = pipeline_records.parallel(
+      indices, lambda index: records.read(index, names, own=own_fields)[0]
     )
-    return pipeline_records.Run(depths.prefetch(8))
+    return pipeline_records.Run(found.prefetch(8), records)
 
   def batches(
     self,
@@ -138,7 +143,8 @@ class Data:
     seed: int,
     process_index: int | None = None,
     process_count: int | None = None,
-  ) -> "Batches":
+    own_fields: Own = NONE,
+  ) -> Batches:
     """Batches of this set.
 
     Args:
@@ -146,135 +152,110 @@ class Data:
       seed: of the training order.
       process_index, process_count: which share of the global batch is ours; JAX's own by
         default.
+      own_fields: those of the recipe, besides `fields.FIELDS`.
 
     Raises:
-      errors.UserError: a batch size that does not suit the number of processes.
-      ValueError: a field, shape or dtype in `batch_spec` that the set does not have.
+      errors.UserError: a batch size that does not suit the number of processes, or a field, shape
+        or dtype in `batch_spec` that the set does not have.
     """
     index = jax.process_index() if process_index is None else process_index
     count = jax.process_count() if process_count is None else process_count
-    size = self._config.batch_size
+    size = self.config.batch_size
     if size < 1 or size % count:
       raise errors.UserError(
-        f"config.data.batch_size={size} cannot be shared by {count} process(es)"
+        f"config.{self._section}.batch_size={size} cannot be shared by {count} process(es)"
       )
-    self._check(batch_spec)
+    self._check_spec(batch_spec, own_fields)
     share = slice(index * size // count, (index + 1) * size // count)
+    return Batches(self, batch_spec, seed, share, own_fields)
 
-    def order():
-      return pipeline_order.TrainingOrder(
-        self.labelled, size, seed, self._config.get("oversample_labelled", False)
+  @functools.cached_property
+  def chosen(self) -> tuple[np.ndarray, np.ndarray]:
+    """(int64[n] indices of the training examples in use, bool[n] which keep their labels)."""
+    size, config = self.records("train").size, self.config
+    limit = min(config.limit or size, size)
+    if config.labelled > limit:
+      raise errors.UserError(
+        f"config.{self._section}.labelled={config.labelled}, but {limit} training examples are in "
+        "use"
+      )
+    return pipeline_order.chosen_rows(size, limit, config.labelled)
+
+  def _size(self, part):
+    return len(self.chosen[0]) if part == "train" else self.records(part).size
+
+  def order(self, seed: int) -> pipeline_order.TrainingOrder | pipeline_order.SequenceOrder:
+    """Which examples make up the training batch of a step."""
+    config = self.config
+    oversample = config.get("oversample_labelled", False)
+    if not config.get("sequence", 0):
+      return pipeline_order.TrainingOrder(self.labelled, config.batch_size, seed, oversample)
+    recordings = self.records("train").recordings
+    return pipeline_order.SequenceOrder(recordings, config.batch_size, seed, config.sequence)
+
+  def _check_section(self):
+    config, name = self.config, f"config.{self._section}"
+    for field, least in (("height", 1), ("width", 1), ("limit", 0), ("labelled", 0)):
+      if config[field] < least:
+        raise errors.UserError(f"{name}.{field}={config[field]} is less than {least}")
+    if self._view.crop not in pipeline_records.CROPS:
+      raise errors.UserError(
+        f"{name}.crop={self._view.crop!r}: choose from {', '.join(pipeline_records.CROPS)}"
+      )
+    if config.get("sequence", 0) < 0:
+      raise errors.UserError(f"{name}.sequence={config.sequence} is negative")
+    if config.get("sequence", 0) and (config.limit or config.get("oversample_labelled", False)):
+      raise errors.UserError(
+        f"{name}.limit and {name}.oversample_labelled choose single examples, and with "
+        f"{name}.sequence whole recordings are used"
       )
 
-    return Batches(self._records, self.sizes, self._used, self.labelled, batch_spec, order, share)
+  def _check_frames(self, metadata):
+    """Whether every frame of a built set holds the view."""
+    size, field = (self._view.height, self._view.width), f"config.{self._section}"
+    smallest, largest = (tuple(metadata[name]) for name in ("smallest", "largest"))
+    if self._view.crop == "none" and not size == smallest == largest:
+      raise errors.UserError(
+        f"{field}.crop='none' needs frames of {size[0]}x{size[1]}; those of {self.dataset.name} have "
+        f"{smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]}"
+      )
+    if size[0] > smallest[0] or size[1] > smallest[1]:
+      raise errors.UserError(
+        f"the crop of {size[0]}x{size[1]} is larger than the smallest frame of {self.dataset.name}, "
+        f"{smallest[0]}x{smallest[1]}; lower {field}.height and {field}.width"
+      )
 
-  def _check(self, batch_spec: Spec) -> None:
-    found = self._records.fields()
-    for name, spec in batch_spec.items():
-      if name not in found:
-        raise ValueError(f"{self._name} has no field {name!r}, only {', '.join(found)}")
-      shape, dtype = tuple(found[name].shape), np.dtype(found[name].dtype.as_numpy_dtype)
-      if (shape, dtype) != (tuple(spec.shape), np.dtype(spec.dtype)):
-        raise ValueError(
-          f"field {name!r} is {dtype.name}{list(shape)} in {self._name}, "
-          f"{np.dtype(spec.dtype).name}{list(spec.shape)} in the batch's specification"
-        )
-
-
-class Batches:
-  """Training and evaluation batches of a set; `Data.batches` makes it.
-
-  Attributes:
-    batch_spec: shape and dtype of one example, by field.
-    sizes: number of examples in use, by part.
-  """
-
-  def __init__(
-    self,
-    records: pipeline_records.Records,
-    sizes: Mapping[str, int],
-    used: np.ndarray,
-    labelled: np.ndarray,
-    batch_spec: Spec,
-    order: Callable[[], pipeline_order.TrainingOrder],
-    share: slice,
-  ):
-    self.batch_spec = dict(batch_spec)
-    self.sizes = dict(sizes)
-    self._records = records
-    self._used, self._labelled = used, labelled
-    self._order = order
-    self._share = share  # the rows of the global batch that are this host's
-    self._rows = share.stop - share.start
-
-  def train(self, start_step: int = 0) -> Iterator[Batch]:
-    """This host's share of the training batches from a step on, without end.
-
-    Yields:
-      {field: array [rows of this host, ...]} with the fields of `batch_spec`; depth is 0
-      throughout in unlabelled examples. The arrays are read-only.
+  def stored(
+    self, names: Iterable[str], own_fields: Own = NONE
+  ) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """(shape, dtype) of some fields of the view.
 
     Raises:
-      errors.UserError: there are fewer examples than rows in the global batch.
+      errors.UserError: a field that the set does not have.
     """
-    order = self._order()
-    used, labelled = tf.constant(self._used), tf.constant(self._labelled)
+    size = (self._view.height, self._view.width)
+    known = {"frame": ((2,), "int32"), "crop": ((4,), "int32")}
+    known |= {"mask": ((), "bool"), "reset": ((), "bool")}
+    for name, (shape, dtype) in self.dataset.fields(self.config).items():
+      if name in names and fields.get(name, own_fields).kind == "map":
+        shape = (*size, *shape[2:])
+      known[name] = (shape, dtype)
+    for name in names:
+      if name not in known:
+        raise errors.UserError(
+          f"{self.dataset.name} has no field {name!r} (config.{self._section}), only "
+          f"{', '.join(known)}"
+        )
+    return {name: known[name] for name in names}
 
-    def rows(step):
-      return order.rows(step)[self._share]
-
-    def example(position):
-      fields = self._records.read("train", used[position])
-      fields["depth"] = tf.where(labelled[position], fields["depth"], 0.0)
-      return {name: fields[name] for name in self.batch_spec}
-
-    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    positions = steps.flat_map(
-      lambda step: tf.data.Dataset.from_tensor_slices(
-        tf.ensure_shape(tf.numpy_function(rows, [step], tf.int64), [self._rows])
-      )
-    )
-    batches = pipeline_records.parallel(positions, example).batch(self._rows, drop_remainder=True)
-    return pipeline_records.Run(batches.prefetch(2))
-
-  def evaluation(self, part: str) -> Iterator[tuple[Batch, list[Truth]]]:
-    """All examples of a part in their fixed order, the same on every host.
-
-    Returns an iterator of (batch, truths). The batch has the fields of `batch_spec` and `mask`
-    (bool[b]); the last one is padded with zeros, `mask` is False there. `truths` has a dict for
-    each real row: `key`, `depth` (float32[H', W'], the whole frame, metres, 0 unknown) and
-    `crop` (int32[4]: top, left, height, width of the batch's view in that frame).
-    """
-    _check_part(part, self.sizes)
-    return self._evaluation(part)
-
-  def _evaluation(self, part):
-    def example(index):
-      fields = self._records.read(part, index)
-      truth = {"key": fields["key"], "depth": fields["whole_depth"], "crop": fields["crop"]}
-      return {name: fields[name] for name in self.batch_spec}, truth
-
-    indices = tf.data.Dataset.range(self.sizes[part])
-    examples = pipeline_records.parallel(indices, example).prefetch(self._rows)
-    rows, truths = [], []
-    for fields, truth in pipeline_records.Run(examples):
-      rows.append(fields)
-      truths.append({**truth, "key": truth["key"].decode()})
-      if len(rows) == self._rows:
-        yield self._padded(rows), truths
-        rows, truths = [], []
-    if rows:
-      yield self._padded(rows), truths
-
-  def _padded(self, rows: list[Batch]) -> Batch:
-    """Stacks rows and pads them with zeros to this host's batch size."""
-    batch = {}
-    for name in self.batch_spec:
-      first = rows[0][name]
-      batch[name] = np.zeros((self._rows, *np.shape(first)), first.dtype)
-      batch[name][: len(rows)] = [row[name] for row in rows]
-    batch["mask"] = np.arange(self._rows) < len(rows)
-    return batch
+  def _check_spec(self, batch_spec, own):
+    for name, (shape, dtype) in self.stored(batch_spec, own).items():
+      spec = batch_spec[name]
+      if (shape, np.dtype(dtype)) != (tuple(spec.shape), np.dtype(spec.dtype)):
+        raise errors.UserError(
+          f"field {name!r} is {dtype}{list(shape)} in {self.dataset.name} (config.{self._section}), "
+          f"{np.dtype(spec.dtype).name}{list(spec.shape)} in the batch's specification"
+        )
 
 
 class Streams:
@@ -294,6 +275,7 @@ class Streams:
       yield {name: next(batches) for name, batches in running.items()}
 
 
-def _check_part(part: str, sizes: Mapping[str, int]) -> None:
-  if part not in sizes:
-    raise errors.UserError(f"no part {part!r}: choose from {', '.join(sizes)}")
+def _known(part: str) -> str:
+  if part not in PARTS:
+    raise errors.UserError(f"no part {part!r}: choose from {', '.join(PARTS)}")
+  return part

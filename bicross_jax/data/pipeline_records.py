@@ -1,66 +1,139 @@
-"""Examples of a built set by index, as tf.data reads them."""
+"""Examples of a built set by index, as tf.data reads them, cut to what a network sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import os
+import pathlib
+from typing import NamedTuple
 import weakref
 
-from bicross_jax.data.builders import storage  # before TensorFlow: the package keeps that quiet
+import numpy as np
+
+from bicross_jax import errors, fields
+from bicross_jax.data.builders import (
+  base,
+  storage,
+)  # before TensorFlow: the package keeps that quiet
 
 import tensorflow as tf  # isort: skip
 import tensorflow_datasets as tfds  # isort: skip
 
 THREADS = min(16, max(2, (os.cpu_count() or 2) // 2))
-_PIXELS = frozenset({"rgb", "rgb_right", "spike", "depth", "label"})  # fields cut to the view
+CROPS = ("bottom", "random", "none")
+MADE = ("frame", "crop", "mask", "reset")  # fields that no set stores: the pipeline makes them
+
+
+class View(NamedTuple):
+  """What is cut out of a frame.
+
+  Attributes:
+    height, width: pixels.
+    crop: "bottom" (of the frame, horizontally centred), "random" or "none" (the whole frame).
+  """
+
+  height: int
+  width: int
+  crop: str
 
 
 class Records:
-  """The examples of a prepared builder, cut to what the network sees of a frame.
+  """The examples of one part of a prepared builder.
 
   Args:
-    builder: a prepared builder whose files have random access.
-    view: height and width of the view: the bottom of the frame, horizontally centred.
+    builder: a prepared builder (`builders.base.Builder`) whose files have random access.
+    part: of it.
+    view: what is cut out of every frame.
 
   Attributes:
-    sizes: number of examples by part.
+    size: number of examples.
+    folder: where the built set lies.
+    recordings: numbers of examples that were recorded in a row.
   """
 
-  def __init__(self, builder: tfds.core.DatasetBuilder, view: tuple[int, int]):
-    self.sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    self._features = builder.info.features
-    self._view = view
-    raw = tfds.core.decode.DeserializeMethod.RAW_BYTES
+  def __init__(self, builder: tfds.core.DatasetBuilder, part: str, view: View):
+    self.folder = pathlib.Path(builder.data_dir)
+    self.recordings = builder.recordings(part)
+    self._features, self._view = builder.info.features, view
+    split = builder.info.splits[part]
+    self.size = split.num_examples
+    self._problems: list[errors.UserError] = []
+    self._files = [
+      str(file) for file, n in zip(split.filepaths, split.shard_lengths) for _ in range(n)
+    ]
     with storage.quiet():
-      self._sources = {  # serialised examples by index
-        part: builder.as_data_source(part, deserialize_method=raw) for part in self.sizes
-      }
+      self._source = builder.as_data_source(  # serialised examples by index
+        part, deserialize_method=tfds.core.decode.DeserializeMethod.RAW_BYTES
+      )
 
-  def read(self, part: str, index: tf.Tensor) -> dict[str, tf.Tensor]:
-    """One example, inside a tf.data map: the fields of the view, `frame`, `crop`, `mask`.
+  def read(
+    self,
+    index: tf.Tensor,
+    names: Sequence[str],
+    whole: Sequence[str] = (),
+    place: tf.Tensor | None = None,
+    own: Mapping[str, fields.Field] | None = None,
+  ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """One example, inside a tf.data map.
 
-    Two more are for the host: `key` (the example's name) and `whole_depth` (of the frame).
+    Args:
+      index: of the example.
+      names: fields of the view.
+      whole: fields of the frame.
+      place: float32[2] in [0, 1), where a random crop lies; None: in the middle.
+      own: the recipe's own fields.
+
+    Returns:
+      ({name: that field, cut to the view}, {name: that field as it is stored} with "key" (the
+      example's name), "frame" and "crop").
     """
-    source = self._sources[part]
-    record = tf.numpy_function(lambda i: source[int(i)], [index], tf.string)
+    stored = [name for name in dict.fromkeys((*names, *whole)) if name not in MADE]
+    sized = next(iter([*fields.maps(stored, own), *self._maps()]))  # it tells the frame's size
+    wanted = dict.fromkeys(("key", *stored, sized), True)
+    features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
+    record = tf.numpy_function(self._record, [index], tf.string)
     with storage.quiet():
-      fields = self._features.deserialize_example(tf.ensure_shape(record, []))
-    height, width = self._view
-    frame = tf.shape(fields["depth"])
-    top, left = frame[0] - height, (frame[1] - width) // 2
-    fields["whole_depth"] = fields["depth"]
-    for name in _PIXELS & fields.keys():
-      view = fields[name][top : top + height, left : left + width]
-      fields[name] = tf.ensure_shape(view, [height, width, *view.shape[2:]])
-    fields["frame"] = frame
-    fields["crop"] = tf.stack([top, left, height, width])
-    fields["mask"] = tf.constant(True)
-    return fields
+      found = features.deserialize_example(tf.ensure_shape(record, []))
+    frame = tf.shape(found[sized])[:2]
+    box = self._box(frame, place)
+    found.update(frame=frame, crop=box, mask=tf.constant(True), reset=tf.constant(True))
+    view = {name: self._cut(fields.get(name, own), found[name], box) for name in names}
+    return view, {name: found[name] for name in ("key", "frame", "crop", *whole)}
 
-  def fields(self) -> dict[str, tf.TensorSpec]:
-    """Shape and dtype of every field that a batch may hold."""
-    one = tf.data.Dataset.range(1).map(lambda index: self.read(next(iter(self.sizes)), index))
-    return {
-      name: spec for name, spec in one.element_spec.items() if name not in ("key", "whole_depth")
-    }
+  def _record(self, index):
+    try:
+      return self._source[int(index)]
+    except (RuntimeError, ValueError, OSError, IndexError) as error:
+      self._problems.append(storage.damaged(self._files[int(index)], str(error)))
+      raise
+
+  def problem(self, error: Exception) -> errors.UserError:
+    """What was wrong when reading from this part failed."""
+    return self._problems[0] if self._problems else storage.damaged(self.folder, str(error))
+
+  def _maps(self):
+    """Names of the maps that are stored, the smallest first."""
+    maps = {name: f for name, f in self._features.items() if base.is_map(name)}
+    return sorted(maps, key=lambda n: (len(maps[n].shape), np.dtype(maps[n].np_dtype).itemsize))
+
+  def _box(self, frame, place):
+    height, width, crop = self._view
+    if crop == "bottom":
+      top, left = frame[0] - height, (frame[1] - width) // 2
+    elif place is None or crop == "none":
+      top, left = (frame[0] - height) // 2, (frame[1] - width) // 2
+    else:
+      room = tf.cast(frame - [height, width] + 1, tf.float32)
+      corner = tf.minimum(tf.cast(place * room, tf.int32), frame - [height, width])
+      top, left = corner[0], corner[1]
+    return tf.stack([top, left, height, width])
+
+  def _cut(self, field, x, box):
+    height, width = self._view.height, self._view.width
+    if field.kind == "map":
+      x = fields.cut(field, x, (box[0], box[1], height, width))
+      return tf.ensure_shape(x, [height, width, *x.shape[2:]])
+    if field.kind == "intrinsics":
+      return fields.cut(field, x, (*tf.unstack(tf.cast(box[:2], x.dtype)), height, width))
+    return x
 
 
 def parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
@@ -73,20 +146,27 @@ class Run:
 
   Those threads call Python to read examples, so they must have ended when the interpreter shuts
   down: an iteration that still goes on then is closed first.
+
+  Args:
+    dataset: what is iterated over.
+    records: what it reads from, which knows what was wrong when that fails.
   """
 
-  def __init__(self, dataset: tf.data.Dataset):
+  def __init__(self, dataset: tf.data.Dataset, records: Records):
     options = tf.data.Options()
     options.threading.private_threadpool_size = THREADS
     options.threading.max_intra_op_parallelism = 1
-    options.autotune.enabled = (
-      False  # nothing to tune, and its thread can hold up the end for a minute
-    )
+    # Nothing is to be tuned, and the tuner's thread can hold up the end for a minute.
+    options.autotune.enabled = False
     self._running = [dataset.with_options(options).as_numpy_iterator()]  # the only reference
+    self._records = records
     weakref.finalize(self, self._running.clear)  # when collected, at the latest at exit
 
   def __iter__(self):
     return self
 
   def __next__(self):
-    return next(self._running[0])
+    try:
+      return next(self._running[0])
+    except tf.errors.OpError as error:
+      raise self._records.problem(error) from error

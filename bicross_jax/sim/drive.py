@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax.sim import camera, domains, scene, shapes, spike_camera, world
+from bicross_jax.sim import camera, domains, scene, shapes, world
 from bicross_jax.sim.shapes import Vec
 
 SPEED = 4.0  # metres a second along a street: no car in the same lane is slower
@@ -25,6 +25,7 @@ def frames(
   width: int,
   steps: int = 128,
   fps: float = 10.0,
+  sensors: tuple[str, ...] = world.SENSORS,
 ) -> Iterator[dict[str, np.ndarray]]:
   """Frames of a drive along a street, or of a slow look around in a room.
 
@@ -39,14 +40,24 @@ def frames(
     height, width: of the pictures.
     steps: of each spike stream.
     fps: frames a second.
+    sensors: of `world.SENSORS`.
 
   Yields:
-    {"rgb" uint8[H, W, 3], "spike" uint8[H, W, steps/8], "depth" float32[H, W] metres}.
+    {sensor: array}, as `world.sense` gives them.
   """
-  render = _renderer(domain.name, height, width, steps)
-  each = max(1, round(LENGTH * fps))
+  render = _renderer(domain.name, height, width, steps, sensors)
+  each = _frames_of_a_scene(fps)
   for i in range(count):
     yield jax.device_get(render(jax.random.fold_in(key, i // each), i % each, i % each / fps))
+
+
+def begins(number: int, fps: float) -> bool:
+  """Whether a new scene begins with a frame of a drive."""
+  return number % _frames_of_a_scene(fps) == 0
+
+
+def _frames_of_a_scene(fps: float) -> int:
+  return max(1, round(LENGTH * fps))
 
 
 def along(start: scene.Scene, motion: camera.Motion, time) -> camera.Motion:
@@ -68,28 +79,65 @@ def along(start: scene.Scene, motion: camera.Motion, time) -> camera.Motion:
   )
 
 
-@functools.lru_cache(maxsize=2)
-def _renderer(name: str, height: int, width: int, steps: int):
-  """The jitted (key, number, time) -> a frame's arrays."""
-  domain = domains.DOMAINS[name]
+def frame(
+  key,
+  domain: domains.Domain,
+  number,
+  time,
+  *,
+  height: int,
+  width: int,
+  steps: int = 128,
+  keyframes: int = 3,
+  sensors: tuple[str, ...] = world.SENSORS,
+) -> dict[str, jnp.ndarray]:
+  """One frame of a drive through one scene; to be jitted with all but key, number and time static.
 
-  def frame(key, number, time):
-    start, motion = world.draw(key, domain)
-    now = start._replace(solids=shapes.moved(start.solids, time))
-    motion = along(start, motion, time)
-    look, sensor = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 3), number))
-    seen = world.see(
-      look,
-      now,
-      motion,
-      domain,
+  Args:
+    key: of the scene and of all noise in it.
+    domain: one of `domains.DOMAINS`.
+    number: int32[], of the frame in its scene; its noise follows from it.
+    time: float32[], seconds since the scene began.
+    height, width: of the pictures.
+    steps: of the spike stream.
+    keyframes: as in `world.sample`.
+    sensors: of `world.SENSORS`.
+
+  Returns:
+    {sensor: array}, as `world.sense` gives them.
+  """
+  start, motion = world.draw(key, domain)
+  now = start._replace(solids=shapes.moved(start.solids, time))
+  motion = along(start, motion, time)
+  look, sensor = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 3), number))
+  seen = world.see(
+    look,
+    now,
+    motion,
+    domain,
+    height=height,
+    width=width,
+    keyframes=keyframes,
+    steps=steps,
+    rain_start=(motion.position.z, time),
+  )
+  return world.sense(sensor, seen, domain, steps=steps, sensors=sensors)
+
+
+@functools.lru_cache(maxsize=2)
+def _renderer(name: str, height: int, width: int, steps: int, sensors: tuple[str, ...]):
+  """The jitted (key, number, time) -> a frame's arrays."""
+
+  def one(key, number, time):
+    return frame(
+      key,
+      domains.DOMAINS[name],
+      number,
+      time,
       height=height,
       width=width,
       steps=steps,
-      rain_start=(motion.position.z, time),
+      sensors=sensors,
     )
-    light = spike_camera.luminance(seen.radiance)
-    spike = spike_camera.simulate(sensor, light, steps=steps, sensor=domain.sensor)
-    return {"rgb": seen.rgb, "spike": spike, "depth": seen.depth}
 
-  return jax.jit(frame)
+  return jax.jit(one)

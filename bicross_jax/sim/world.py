@@ -9,6 +9,8 @@ from bicross_jax.sim import camera, domains, render, room, scene, spike_camera, 
 
 VERSION = "1"
 
+SENSORS = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
+
 _PLACES = {"street": street.street, "room": room.room}
 
 
@@ -135,3 +137,28 @@ def see(
     intrinsics=matrix,
     baseline=baseline,
   )
+
+
+def sense(
+  key, seen: Sample, domain: domains.Domain, *, steps: int, sensors: tuple[str, ...] = SENSORS
+) -> dict[str, jnp.ndarray]:
+  """What some sensors say of a sample, as fields of a batch.
+
+  Args:
+    key: of the spike camera's noise.
+    seen: the sample.
+    domain: what it was drawn from, static.
+    steps: of the spike stream.
+    sensors: of `SENSORS`.
+
+  Returns:
+    {sensor: array}: the arrays of the sample of that name, `spike` uint8[H, W, steps/8].
+  """
+
+  def one(name):
+    if name != "spike":
+      return getattr(seen, name)
+    light = spike_camera.luminance(seen.radiance)
+    return spike_camera.simulate(key, light, steps=steps, sensor=domain.sensor)
+
+  return {name: one(name) for name in sensors}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from bicross_jax import errors
+from bicross_jax import errors, folders
 from bicross_jax.train.state import AXIS, Batch, Carry, Predictions, TrainState, Variables
 
 CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
@@ -227,8 +227,8 @@ def enable_compile_cache() -> pathlib.Path | None:
   bicross_jax/jax in the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
 
   Returns:
-    The folder, or None when switched off, or (with a warning) when the user's cache folder cannot
-    be written.
+    The folder, or None when switched off, or (with a warning) when the user has no cache folder or
+    it cannot be written.
 
   Raises:
     errors.UserError: the folder that the variable names cannot be made.
@@ -237,15 +237,11 @@ def enable_compile_cache() -> pathlib.Path | None:
   if chosen == "0":
     jax.config.update("jax_compilation_cache_dir", None)
     return None
-  home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-  folder = pathlib.Path(chosen or pathlib.Path(home) / "bicross_jax" / "jax").absolute()
   try:
+    folder = folders.cache("jax", CACHE_VARIABLE)
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    problem = (
-      f"no compile cache can be made in {folder} ({error.strerror}); "
-      f"set {CACHE_VARIABLE} to another folder, or to 0"
-    )
+  except (OSError, errors.UserError) as error:
+    problem = f"no compile cache can be made: {error}; set {CACHE_VARIABLE} to a folder, or to 0"
     if chosen:
       raise errors.UserError(problem) from error
     warnings.warn(problem, stacklevel=2)

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from bicross_jax import fields
+
 SHARD_BYTES = 512 << 20  # TFDS holds the examples of one shard in memory while it writes them
 
 
@@ -16,8 +18,9 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
   """A TFDS builder whose example i of a part is always the same one.
 
   Subclasses say `features`, `sizes`, `example_bytes` and `examples`. The part's examples are
-  written in order (nothing is shuffled: the pipeline does that by index), and a SHA-256 of their
-  content is kept in the set's metadata under "sha256".
+  written in order (nothing is shuffled: the pipeline does that by index). The set's metadata hold a
+  SHA-256 of their content, "sha256" by part, and the sizes of its frames, "smallest" and "largest":
+  [height, width] of the maps (`bicross_jax.fields`), which all have one size in an example.
   """
 
   url_infos = None  # nothing is downloaded
@@ -29,6 +32,13 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
   def sizes(self) -> dict[str, int]:
     """Number of examples by part."""
     raise NotImplementedError
+
+  def recordings(self, part: str) -> list[int]:
+    """Numbers of examples of a part that were recorded in a row, in order.
+
+    Here every example is a recording of its own.
+    """
+    return [1] * self.sizes()[part]
 
   def example_bytes(self) -> int:
     """About how many bytes an example has, uncompressed."""
@@ -72,6 +82,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
       for i, example in enumerate(self.examples(part, start, stop), start):
         for name in sorted(example):
           digests[part].update(_content(example[name]))
+        self._note_size(example)
         progress.update()
         yield i, example
       self.info.metadata["sha256"][part] = digests[part].hexdigest()
@@ -86,6 +97,17 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
       for part, size in sizes.items()
     }
 
+  def _note_size(self, example):
+    shape = next(list(np.shape(example[name])[:2]) for name in example if is_map(name))
+    for name, extreme in (("smallest", np.minimum), ("largest", np.maximum)):
+      known = self.info.metadata.setdefault(name, shape)
+      self.info.metadata[name] = extreme(known, shape).tolist()
+
+
+def is_map(name: str) -> bool:
+  """Whether a feature of a builder is a map of `bicross_jax.fields`."""
+  return name in fields.FIELDS and fields.FIELDS[name].kind == "map"
+
 
 def _content(value) -> bytes:
   return value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
@@ -93,4 +115,4 @@ def _content(value) -> bytes:
 
 def tensor(shape: tuple[int | None, ...], dtype) -> tfds.features.Tensor:
   """A feature stored as the array's plain bytes."""
-  return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+  return tfds.features.Tensor(shape=shape, dtype=np.dtype(dtype).type, encoding="bytes")

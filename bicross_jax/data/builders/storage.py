@@ -11,10 +11,12 @@ import tempfile
 import threading
 
 from absl import logging
+from google.protobuf import json_format
 import tensorflow_datasets as tfds
 
-from bicross_jax import errors
+from bicross_jax import errors, folders
 
+VARIABLE = "BICROSS_DATA"  # a folder
 _VERBOSITY = threading.RLock()  # absl has one verbosity for all threads
 
 
@@ -22,11 +24,13 @@ def root(data_dir: str | os.PathLike | None = None) -> pathlib.Path:
   """The folder that built sets lie in: `data_dir`, else $BICROSS_DATA, else the user's cache.
 
   The cache is `$XDG_CACHE_HOME/bicross_jax/data`, by default `~/.cache/bicross_jax/data`.
+
+  Raises:
+    errors.UserError: the home folder is needed and there is none.
   """
-  if not data_dir:
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    data_dir = os.environ.get("BICROSS_DATA") or pathlib.Path(cache) / "bicross_jax" / "data"
-  return pathlib.Path(data_dir).expanduser().absolute()
+  if data_dir:
+    return folders.expand(data_dir, "write the path in full")
+  return folders.cache("data", VARIABLE)
 
 
 def prepare(
@@ -41,9 +45,11 @@ def prepare(
   builds and the others wait.
 
   Raises:
-    errors.UserError: `folder` cannot be written to, or its disk is full.
+    errors.UserError: `folder` cannot be written to, its disk is full, or what lies there is
+      damaged.
   """
   config = builder_class.builder_configs.get(config.name, config)
+  _require_folders(folder, builder_class.name, config.name)
   builder = _open(builder_class, config, folder)
   if _is_whole(builder):
     return builder
@@ -63,13 +69,48 @@ def prepare(
   return builder
 
 
+def damaged(path: str | os.PathLike, problem: str) -> errors.UserError:
+  """The error of a built set that cannot be read.
+
+  Args:
+    path: the file, or the set's folder; a file lies in that folder.
+    problem: what was found.
+  """
+  path = pathlib.Path(path)
+  folder = path if path.is_dir() else path.parent
+  return errors.UserError(
+    f"{path}: damaged ({problem.strip().splitlines()[0]}); delete the folder {folder}, it is "
+    "built anew when it is next used"
+  )
+
+
 def _open(builder_class, config, folder):
-  with quiet():
-    return builder_class(data_dir=folder, config=config)
+  place = folder / builder_class.name / config.name / str(builder_class.VERSION)
+  try:
+    with quiet():
+      builder = builder_class(data_dir=folder, config=config)
+  except (json_format.Error, ValueError, TypeError, KeyError, OSError) as error:
+    if not place.is_dir():
+      raise
+    raise damaged(place, f"{error}") from error
+  if _is_whole(builder):
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    if sizes != builder.sizes() or "smallest" not in builder.info.metadata:
+      raise damaged(place, f"it says that it holds {sizes}, not {builder.sizes()}")
+  return builder
 
 
 def _is_whole(builder):
   return pathlib.Path(builder.data_dir).is_dir()  # it got this name when it was complete
+
+
+def _require_folders(root: pathlib.Path, name: str, config: str) -> None:
+  for folder in (root, root / name, root / name / config):
+    if folder.exists() and not folder.is_dir():
+      raise errors.UserError(
+        f"{folder} is a file, and built data sets are to lie in a folder there; remove it, or name "
+        f"another folder with the environment variable {VARIABLE}"
+      )
 
 
 @contextlib.contextmanager
@@ -80,8 +121,8 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
     file = path.open("w")
   except OSError as error:
     raise errors.UserError(
-      f"cannot write data to {path.parent} ({error.strerror}); name another folder with "
-      "config.data.data_dir or the environment variable BICROSS_DATA"
+      f"cannot write data to {path.parent} ({error.strerror}); name another folder with the "
+      f"environment variable {VARIABLE}"
     ) from error
   with file:
     try:
@@ -97,7 +138,7 @@ def _require_space(folder: pathlib.Path, needed: int) -> None:
   if free < needed:
     raise errors.UserError(
       f"{folder} has {free / 1e9:.1f} GB free, the data set may need {needed / 1e9:.1f} GB; "
-      "name another folder with the environment variable BICROSS_DATA"
+      f"name another folder with the environment variable {VARIABLE}"
     )
 
 

@@ -18,14 +18,15 @@ names and from public loaders of the set, as no copy of it was at hand.
 """
 
 from collections.abc import Mapping, Sequence
+import functools
 import os
 import pathlib
 
 import numpy as np
 
 from bicross_jax.data.formats import depth
-from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame, Run
+from bicross_jax.data.layouts import frames, readers
+from bicross_jax.data.layouts.frames import Run
 
 SELECTED = {  # the sequences of the repository Theia-4869/BiCross
   "train": (
@@ -52,7 +53,7 @@ TRAINING_SHARE = 0.8  # of a weather's frames, the first by name
 
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """Runs are sequences: those that BiCross selected ("selected"), or all that are there ("all")."""
   del parts  # the sequences of each part are fixed
   if (root / "input").is_dir():
@@ -61,12 +62,12 @@ def find(
     run, folders = _published, {part: root / f"{part}-left-image" for part in SELECTED}
   else:
     return None
-  chosen = (
-    SELECTED
-    if domain == "selected"
-    else {part: _sequences(folder, part) for part, folder in folders.items()}
-  )
-  return {part: [run(root, part, sequence) for sequence in chosen[part]] for part in SELECTED}
+
+  def runs(part):
+    chosen = SELECTED[part] if domain == "selected" else _sequences(folders[part], part)
+    return [run(root, part, sequence) for sequence in chosen]
+
+  return {part: functools.partial(runs, part) for part in SELECTED}
 
 
 def _sequences(folder: pathlib.Path, part: str) -> list[str]:
@@ -84,15 +85,7 @@ def _run(folder: str, place: str) -> Run:
   names = [(os.path.splitext(image)[0], image) for image in frames.pictures(f"{folder}/rgb")]
   return Run(
     f"{folder}/rgb",
-    tuple(
-      Frame(
-        f"{place}/{name}",
-        f"{folder}/rgb/{image}",
-        f"{folder}/spike/npy/{name}.npy",
-        f"{folder}/depth/{name}.png",
-      )
-      for name, image in names
-    ),
+    tuple(frames.rearranged(f"{place}/{name}", folder, image) for name, image in names),
   )
 
 
@@ -116,12 +109,7 @@ def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Ru
   return Run(
     images,
     tuple(
-      Frame(
-        f"{place}/{stem}",
-        f"{images}/{name}",
-        frames.stream_path(root, f"{images}/{name}"),
-        f"{maps}/{stem}.png",
-      )
+      frames.published(root, f"{place}/{stem}", f"{images}/{name}", f"{maps}/{stem}.png")
       for stem, name in stems
     ),
   )
@@ -129,22 +117,25 @@ def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Ru
 
 def find_weather(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """One run: a weather's frames by name, the first 80 % to train and the last 20 % to test."""
   del parts  # the share of each part is fixed
   folder = root / domain
   images = f"{folder}/left-image-half-size"
   if (folder / "input").is_dir():
-    run = _run(f"{folder}/input/half", domain)
+    whole = functools.partial(_run, f"{folder}/input/half", domain)
   elif os.path.isdir(images):
-    run = _pairs(root, images, f"{folder}/depth-map-half-size", frames.pictures(images), domain)
+    maps = f"{folder}/depth-map-half-size"
+    whole = lambda: _pairs(root, images, maps, frames.pictures(images), domain)
   else:
     return None
-  cut = int(len(run.frames) * TRAINING_SHARE)
-  return {
-    "train": [run._replace(frames=run.frames[:cut])],
-    "test": [run._replace(frames=run.frames[cut:])],
-  }
+
+  def share(first, last):
+    run = whole()
+    cuts = [int(len(run.frames) * x) for x in (first, last)]
+    return [run._replace(frames=run.frames[slice(*cuts)])]
+
+  return {"train": lambda: share(0, TRAINING_SHARE), "test": lambda: share(TRAINING_SHARE, 1)}
 
 
 def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
@@ -154,7 +145,8 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
 
 
 _PUBLISHED = "https://drivingstereo-dataset.github.io"
-SET = frames.DataSet(
+SET = frames.FrameSet(
+  name="drivingstereo",
   title="DrivingStereo",
   published=_PUBLISHED,
   trees=(
@@ -163,9 +155,11 @@ SET = frames.DataSet(
   ),
   domains=("selected", "all"),
   find=find,
-  read_depth=read_depth,
+  readers={"rgb": readers.picture(), "spike": readers.spike(), "depth": readers.depth(read_depth)},
+  hint=frames.SIMULATED,
 )
-WEATHER = frames.DataSet(
+WEATHER = frames.FrameSet(
+  name="drivingstereo_weather",
   title="DrivingStereo's weather set",
   published=_PUBLISHED,
   trees=(
@@ -174,5 +168,6 @@ WEATHER = frames.DataSet(
   ),
   domains=WEATHERS,
   find=find_weather,
-  read_depth=read_depth,
+  readers={"rgb": readers.picture(), "spike": readers.spike(), "depth": readers.depth(read_depth)},
+  hint=frames.SIMULATED,
 )

@@ -1,63 +1,216 @@
-"""Frames of published data sets: an image, its spike stream, its depth map, and where they lie."""
+"""Data sets of frames: files that lie in a tree, a few of which make up an example."""
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import math
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from bicross_jax import errors, folders
+from bicross_jax.data.dataset import PARTS, DataSet, Stored
+from bicross_jax.data.layouts.readers import Reader
 
-PARTS = ("train", "validation", "test")
 PICTURES = (".png", ".jpg", ".jpeg")
 STREAMS = "spike"  # folder of the streams made for a published layout
 HELD_OUT = 10  # one of so many training sequences or frames validates
+SIMULATED = "scripts/simulate_spikes.py makes spike streams"
+VERBS = {"train": "train", "validation": "validate", "test": "test"}  # in messages
 
 
 class Frame(NamedTuple):
-  """One frame of a set: its name and its three files, which may or may not be there."""
+  """One frame of a set: its name and its files by field, which may or may not be there."""
 
   key: str
-  rgb: str
-  spike: str
-  depth: str
+  files: Mapping[str, str]
 
 
 class Run(NamedTuple):
-  """Frames that were recorded one after the other.
+  """Frames of one place.
 
   Attributes:
     folder: where their images are looked for.
     frames: in the order of time; none where the folder holds no image.
+    consecutive: whether they were recorded one after the other, without gaps; otherwise each is a
+      recording of its own.
   """
 
   folder: str
   frames: tuple[Frame, ...]
+  consecutive: bool = True
 
 
-class DataSet(NamedTuple):
-  """A published data set.
+Finders = Mapping[str, Callable[[], list[Run]]]  # by part, what lists its runs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrameSet(DataSet):
+  """A data set of frames.
 
   Attributes:
+    name: in configs.
     title: its name in a sentence.
     published: where it can be had.
     trees: the layouts that are understood, below the data folder.
     domains: what `domain` may be: a split, a weather, a place.
-    find: (data folder, domain, parts) -> {part: runs}, or None where the folder holds none of the
-      trees; `parts` are the entries of a config, which only some sets look at. Without a
-      "validation" it is cut from the training runs (`hold_out`).
-    read_depth: (path, (height, width) of the image) -> float32[H, W] metres, 0 where unknown.
-    recorded: streams are a real camera's, stored as `formats.spikes.read_npy` calls naive; those
-      of other sets are simulated.
+    find: (data folder, domain, entries of a config by part, which only some sets look at) -> what
+      lists the runs of a part when that part is used, by part; None where the folder holds none of
+      the trees. Without a "validation" it is cut from the training runs (`hold_out`).
+    readers: the fields of the set and how their files are read; the first one is a map whose size
+      all other maps of a frame must have.
+    hint: where files can be had that are not published, for messages.
   """
 
+  name: str
   title: str
   published: str
   trees: tuple[str, ...]
   domains: tuple[str, ...]
-  find: Callable[[pathlib.Path, str, Mapping[str, Sequence[str]]], dict[str, list[Run]] | None]
-  read_depth: Callable[[str, tuple[int, int]], np.ndarray]
-  recorded: bool = False
+  find: Callable[[pathlib.Path, str, Mapping[str, Sequence[str]]], Finders | None]
+  readers: Mapping[str, Reader]
+  hint: str = ""
+
+  def check(self, config: Any, section: str) -> None:
+    """Raises errors.UserError for a folder without the set; see `DataSet.check`."""
+    if config.steps % 8 or config.steps < 8:
+      raise errors.UserError(
+        f"a spike stream has a multiple of 8 steps, not config.{section}.steps={config.steps}"
+      )
+    wrong = [name for name in config.get("sensors", ()) if name not in self.readers]
+    if wrong:
+      raise errors.UserError(
+        f"{self.name} has no field {wrong[0]!r} (config.{section}.sensors): choose from "
+        f"{', '.join(self.readers)}"
+      )
+    self.finders(config.data_dir, config.domain, config.get("parts"), section)
+
+  def fields(self, config: Any) -> Mapping[str, Stored]:
+    """The fields that `config.sensors` chooses, or all; see `DataSet.fields`."""
+    chosen = config.get("sensors", ()) or self.readers
+    return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen}
+
+  def build(self, config: Any, section: str, part: str) -> Any:
+    """The builder of a part; see `DataSet.build`."""
+    from bicross_jax.data.builders import frames, storage  # TensorFlow is needed from here on
+
+    fields = tuple(self.fields(config))
+    found = self.recordings(
+      config.data_dir,
+      config.domain,
+      part,
+      fields=fields,
+      entries=config.get("parts"),
+      allow_missing=config.get("allow_missing", False),
+      section=section,
+    )
+    chosen = frames.FramesConfig(
+      dataset=self, domain=config.domain, part=part, found=found, fields=fields, steps=config.steps
+    )
+    return storage.prepare(frames.Frames, chosen, storage.root())
+
+  def finders(
+    self,
+    data_dir: str | os.PathLike | None,
+    domain: str,
+    entries: Mapping[str, Sequence[str]] | None = None,
+    section: str = "data",
+  ) -> Finders:
+    """What lists the runs of every part, whether or not their files are there.
+
+    Args:
+      data_dir: the folder that holds one of the trees.
+      domain: one of `domains`.
+      entries: drives or frames by part for a domain that takes them ("listed" of kitti).
+      section: of the config that names the folder, for errors.
+
+    Raises:
+      errors.UserError: an unknown domain, or a folder that holds none of the trees.
+    """
+    if domain not in self.domains:
+      raise errors.UserError(
+        f"unknown domain {domain!r} of {self.name}: choose from {', '.join(self.domains)}"
+      )
+    field = f"config.{section}.data_dir"
+    if not data_dir:
+      raise errors.UserError(
+        f"{self.name} needs {field}, the folder that holds {' or '.join(self.trees)}; it is "
+        f"published at {self.published}"
+      )
+    root = folders.expand(data_dir, f"write {field} in full")
+    found = self.find(root, domain, entries or {})
+    if found is None:
+      places = " or ".join(f"{root}/{tree}" for tree in self.trees)
+      raise errors.UserError(
+        f"{f'no {self.name}/{domain} in' if root.is_dir() else 'no folder'} {root} "
+        f"({field}): {self.title} is read from {places}; it is published at {self.published}"
+      )
+    if "validation" in found:
+      return found
+    train = found["train"]
+    held = {"train": lambda: hold_out(train())[0], "validation": lambda: hold_out(train())[1]}
+    return {part: {**found, **held}[part] for part in PARTS}
+
+  def recordings(
+    self,
+    data_dir: str | os.PathLike | None,
+    domain: str,
+    part: str,
+    *,
+    fields: Sequence[str] | None = None,
+    entries: Mapping[str, Sequence[str]] | None = None,
+    allow_missing: bool = False,
+    section: str = "data",
+  ) -> list[tuple[Frame, ...]]:
+    """The frames of a part all of whose files are there, those of a recording together.
+
+    Args:
+      data_dir, domain, entries, section: as for `finders`.
+      part: one of `PARTS`.
+      fields: whose files are needed; None: those of all fields of the set.
+      allow_missing: leave out frames and runs that lack files, and say how many, instead of
+        raising. A gap ends a recording.
+
+    Raises:
+      errors.UserError: as `finders`; a part without frames, or files that are missing.
+    """
+    fields = tuple(self.readers if fields is None else fields)
+    runs = self.finders(data_dir, domain, entries, section)[part]()
+    gone = {id(f): paths for run in runs for f in run.frames if (paths := _missing(f, fields))}
+    every = sum(len(run.frames) for run in runs)
+    problems = [f"no images to {VERBS[part]} in {run.folder}" for run in runs if not run.frames]
+    if gone:
+      paths = [path for paths in gone.values() for path in paths]
+      problems.append(
+        f"{len(gone)} of the {every} {part} frames lack files: "
+        f"{', '.join(paths[:3])}{' and so on' if len(paths) > 3 else ''}"
+      )
+    if not (every or problems):
+      problems.append(f"no frame to {VERBS[part]} with in {data_dir}")
+    if problems and not (allow_missing and every > len(gone)):
+      hint = f", {self.hint}" if self.hint else ""
+      raise errors.UserError(
+        f"{'; '.join(problems[:3])}; {self.title} is published at {self.published}{hint}, "
+        f"config.{section}.allow_missing=True leaves such frames out"
+      )
+    for problem in problems:
+      print(f"left out: {problem}", flush=True)
+    return [recording for run in runs for recording in _without(run, gone)]
+
+
+def _missing(frame: Frame, fields: Sequence[str]) -> list[str]:
+  paths = [frame.files[name] for name in fields]
+  return [path for path in paths if not os.path.isfile(path)]
+
+
+def _without(run: Run, gone: Mapping[int, Any]) -> list[tuple[Frame, ...]]:
+  """The recordings of a run, in pieces where frames are gone."""
+  pieces: list[list[Frame]] = [[]]
+  for frame in run.frames:
+    if id(frame) not in gone:
+      pieces[-1].append(frame)
+    if id(frame) in gone or not run.consecutive:
+      pieces.append([])
+  return [tuple(piece) for piece in pieces if piece]
 
 
 def stream_path(data_dir: str | os.PathLike, image_path: str | os.PathLike) -> str:
@@ -71,6 +224,31 @@ def stream_path(data_dir: str | os.PathLike, image_path: str | os.PathLike) -> s
   """
   image = pathlib.Path(image_path).relative_to(data_dir)
   return str(pathlib.Path(data_dir) / STREAMS / image.with_suffix(".npy"))
+
+
+def rearranged(key: str, folder: str, image: str, depth: str | None = None) -> Frame:
+  """A frame of BiCross's layout: rgb/NAME.png, spike/npy/NAME.npy and depth/NAME.png of a folder.
+
+  Args:
+    key: of the frame.
+    folder: which.
+    image: name of the picture, with suffix.
+    depth: the depth map where it lies elsewhere.
+  """
+  name = os.path.splitext(image)[0]
+  return Frame(
+    key,
+    {
+      "rgb": f"{folder}/rgb/{image}",
+      "spike": f"{folder}/spike/npy/{name}.npy",
+      "depth": depth or f"{folder}/depth/{name}.png",
+    },
+  )
+
+
+def published(data_dir: str | os.PathLike, key: str, image: str, depth: str) -> Frame:
+  """A frame of a published layout, its stream where `stream_path` says."""
+  return Frame(key, {"rgb": image, "spike": stream_path(data_dir, image), "depth": depth})
 
 
 def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:

@@ -22,7 +22,7 @@ import numpy as np
 from bicross_jax import errors
 from bicross_jax.data.formats import depth
 from bicross_jax.data.formats import kitti as kitti_files
-from bicross_jax.data.layouts import frames
+from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Frame, Run
 
 DOMAINS = ("eigen", "eigen_benchmark", "partial", "partial_paper", "listed")
@@ -58,7 +58,7 @@ def eigen_frames(part: str) -> tuple[str, ...]:
 
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """Runs are drives.
 
   Domains: "eigen" (the lists of Eigen et al.); "eigen_benchmark" (the same, test frames with
@@ -73,14 +73,17 @@ def find(
   if tree is None:
     return None
   if domain == "listed":
-    return {part: _listed(tree, part, parts.get(part, ())) for part in frames.PARTS}
+    return {
+      part: functools.partial(_listed, tree, part, parts.get(part, ()))
+      for part in ("train", "validation", "test")
+    }
   if domain in ("partial", "partial_paper"):
     drives = dict(PARTIAL)
     drives["train"] += PAPER if domain == "partial_paper" else ()
-    return {part: [_whole(tree, name) for name in sorted(names)] for part, names in drives.items()}
+    return {part: functools.partial(_all_of, tree, sorted(names)) for part, names in drives.items()}
   test = "benchmark_test" if domain == "eigen_benchmark" else "test"
   lists = {"train": "train", "validation": "validation", "test": test}
-  return {part: _runs(tree, eigen_frames(name)) for part, name in lists.items()}
+  return {part: lambda name=name: _runs(tree, eigen_frames(name)) for part, name in lists.items()}
 
 
 class _Rearranged:
@@ -97,12 +100,7 @@ class _Rearranged:
 
   def frame(self, drive: str, image: str) -> Frame:
     name = os.path.splitext(image)[0]
-    return Frame(
-      _key(drive, name),
-      f"{drive}/rgb/{image}",
-      f"{drive}/spike/npy/{name}.npy",
-      f"{drive}/depth/{name}.png",
-    )
+    return frames.rearranged(_key(drive, name), drive, image)
 
 
 class _Published:
@@ -128,7 +126,7 @@ class _Published:
           for part in self._official
         ]
       )
-    return Frame(_key(drive, name), rgb, frames.stream_path(self.root, rgb), truth)
+    return frames.published(self.root, _key(drive, name), rgb, truth)
 
 
 def _tree(root: pathlib.Path):
@@ -157,6 +155,10 @@ def _whole(tree, name: str) -> Run:
   return Run(folder, tuple(tree.frame(drive, image) for image in frames.pictures(folder)))
 
 
+def _all_of(tree, names: Sequence[str]) -> list[Run]:
+  return [_whole(tree, name) for name in names]
+
+
 def _runs(tree, keys: Sequence[str]) -> list[Run]:
   """The drives of some keys, with those frames; an image that is not there is taken for a PNG."""
   by_drive: dict[str, list[str]] = {}
@@ -169,7 +171,9 @@ def _runs(tree, keys: Sequence[str]) -> list[Run]:
     there = {os.path.splitext(image)[0]: image for image in frames.pictures(folder)}
     runs.append(
       Run(
-        folder, tuple(tree.frame(drive, there.get(number, f"{number}.png")) for number in numbers)
+        folder,
+        tuple(tree.frame(drive, there.get(number, f"{number}.png")) for number in numbers),
+        consecutive=False,
       )
     )
   return runs
@@ -195,7 +199,8 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
   return kitti_files.eigen_depth(kitti_files.read_velodyne(path), calibration.projection, size)
 
 
-SET = frames.DataSet(
+SET = frames.FrameSet(
+  name="kitti",
   title="KITTI",
   published=(
     "https://www.cvlibs.net/datasets/kitti/raw_data.php (depth: "
@@ -208,5 +213,6 @@ SET = frames.DataSet(
   ),
   domains=DOMAINS,
   find=find,
-  read_depth=read_depth,
+  readers={"rgb": readers.picture(), "spike": readers.spike(), "depth": readers.depth(read_depth)},
+  hint=frames.SIMULATED,
 )

@@ -11,6 +11,7 @@ millimetres. The lists of BiCross were not published; those of other public code
 """
 
 from collections.abc import Mapping, Sequence
+import functools
 import os
 import pathlib
 
@@ -18,13 +19,13 @@ import numpy as np
 
 from bicross_jax import errors, files
 from bicross_jax.data.formats import depth
-from bicross_jax.data.layouts import frames
+from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Frame, Run
 
 
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """Runs are the folders that the images of a list lie in, in the order of their first images.
 
   Raises:
@@ -33,7 +34,7 @@ def find(
   del domain, parts  # the lists say it all
   if not any((root / f"{part}.txt").is_file() for part in ("train", "test")):
     return None
-  return {part: _runs(root, root / f"{part}.txt") for part in ("train", "test")}
+  return {part: functools.partial(_runs, root, root / f"{part}.txt") for part in ("train", "test")}
 
 
 def _runs(root: pathlib.Path, listed: pathlib.Path) -> list[Run]:
@@ -49,11 +50,11 @@ def _runs(root: pathlib.Path, listed: pathlib.Path) -> list[Run]:
       image = f"{base}/{rgb}"
       stream = _stream(image) if rearranged else frames.stream_path(root, image)
       found.setdefault(os.path.dirname(image), []).append(
-        Frame(os.path.splitext(rgb)[0], image, stream, f"{base}/{truth}")
+        Frame(os.path.splitext(rgb)[0], {"rgb": image, "spike": stream, "depth": f"{base}/{truth}"})
       )
   if not found:
     raise errors.BadFileError(listed, "lists no frame", "lines of image and depth")
-  return [Run(folder, tuple(run)) for folder, run in found.items()]
+  return [Run(folder, tuple(run), consecutive=False) for folder, run in found.items()]
 
 
 def _stream(image: str) -> str:
@@ -69,7 +70,8 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
   return depth.read_png16(path, depth.NYU)
 
 
-SET = frames.DataSet(
+SET = frames.FrameSet(
+  name="nyu",
   title="NYU v2",
   published="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
   trees=(
@@ -78,5 +80,6 @@ SET = frames.DataSet(
   ),
   domains=("lists",),
   find=find,
-  read_depth=read_depth,
+  readers={"rgb": readers.picture(), "spike": readers.spike(), "depth": readers.depth(read_depth)},
+  hint=frames.SIMULATED,
 )

@@ -11,13 +11,14 @@ not positive is unknown.
 """
 
 from collections.abc import Mapping, Sequence
+import functools
 import pathlib
 
 import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.data.formats import pfm
-from bicross_jax.data.layouts import frames
+from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Frame, Run
 
 PLACES = ("indoor", "outdoor")
@@ -26,16 +27,17 @@ FOLDERS = {"train": "train", "test": "val"}
 
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """Runs are the sequences of a place, by the names of their streams."""
   del parts  # the folders say it all
   place = root / domain
   if not (place / "spike").is_dir():
     return None
-  return {
-    part: [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
-    for part, folder in FOLDERS.items()
-  }
+
+  def runs(folder):
+    return [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
+
+  return {part: functools.partial(runs, folder) for part, folder in FOLDERS.items()}
 
 
 def _sequences(folder: pathlib.Path) -> list[str]:
@@ -53,9 +55,11 @@ def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
     tuple(
       Frame(
         f"{place.name}/{sequence}/{name}",
-        f"{pictures}/left/{name}.png",
-        f"{streams}/left/{name}.npy",
-        f"{maps}/{name}.pfm",
+        {
+          "rgb": f"{pictures}/left/{name}.png",
+          "spike": f"{streams}/left/{name}.npy",
+          "depth": f"{maps}/{name}.pfm",
+        },
       )
       for name in names
     ),
@@ -71,12 +75,16 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
   return np.where(np.isfinite(metres) & (metres > 0), metres, 0).astype(np.float32)
 
 
-SET = frames.DataSet(
+SET = frames.FrameSet(
+  name="respike",
   title="Respike",
   published="https://github.com/Theia-4869/BiCross",
   trees=("<place>/{spike,reconstruction,depth_trans}/{train,val}/<sequence>/left",),
   domains=PLACES,
   find=find,
-  read_depth=read_depth,
-  recorded=True,
+  readers={
+    "rgb": readers.picture(),
+    "spike": readers.spike(naive=True),
+    "depth": readers.depth(read_depth),
+  },
 )

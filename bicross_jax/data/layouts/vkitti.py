@@ -8,6 +8,7 @@ Depth files are 16-bit PNG in centimetres; 65535 is the sky, which counts as unk
 """
 
 from collections.abc import Mapping, Sequence
+import functools
 import os
 import pathlib
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from bicross_jax import errors
 from bicross_jax.data.formats import depth
-from bicross_jax.data.layouts import frames
-from bicross_jax.data.layouts.frames import Frame, Run
+from bicross_jax.data.layouts import frames, readers
+from bicross_jax.data.layouts.frames import Run
 
 VARIATIONS = (
   "clone",
@@ -35,7 +36,7 @@ SCENES = {"train": ("01", "02", "06", "20"), "test": ("18",)}  # BiCross
 
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
-) -> dict[str, list[Run]] | None:
+) -> frames.Finders | None:
   """Runs are scenes in one variation, the domain.
 
   Raises:
@@ -52,7 +53,11 @@ def find(
     run = _second_version
   else:
     return None
-  return {part: [run(root, scene, domain) for scene in scenes] for part, scenes in SCENES.items()}
+
+  def runs(part):
+    return [run(root, scene, domain) for scene in SCENES[part]]
+
+  return {part: functools.partial(runs, part) for part in SCENES}
 
 
 def _rearranged(root, scene, variation):
@@ -61,12 +66,8 @@ def _rearranged(root, scene, variation):
   def frame(image):
     name = os.path.splitext(image)[0]
     truths = [f"{folder}/depth/{stem}.png" for stem in (name, name.replace("rgb_", "depth_", 1))]
-    return Frame(
-      f"Scene{scene}/{variation}/{name}",
-      f"{folder}/rgb/{image}",
-      f"{folder}/spike/npy/{name}.npy",
-      frames.first_there(truths),
-    )
+    key = f"Scene{scene}/{variation}/{name}"
+    return frames.rearranged(key, folder, image, depth=frames.first_there(truths))
 
   return _run(f"{folder}/rgb", frame)
 
@@ -77,12 +78,8 @@ def _first_version(root, scene, variation):
 
   def frame(image):
     name = os.path.splitext(image)[0]
-    return Frame(
-      f"Scene{scene}/{variation}/{name}",
-      f"{folder}/{image}",
-      frames.stream_path(root, f"{folder}/{image}"),
-      f"{root}/vkitti_1.3.1_depthgt/{place}/{name}.png",
-    )
+    truth = f"{root}/vkitti_1.3.1_depthgt/{place}/{name}.png"
+    return frames.published(root, f"Scene{scene}/{variation}/{name}", f"{folder}/{image}", truth)
 
   return _run(folder, frame)
 
@@ -93,12 +90,8 @@ def _second_version(root, scene, variation):
 
   def frame(image):
     number = os.path.splitext(image)[0].removeprefix("rgb_")
-    return Frame(
-      f"Scene{scene}/{variation}/{number}",
-      f"{folder}/{image}",
-      frames.stream_path(root, f"{folder}/{image}"),
-      f"{place}/depth/Camera_0/depth_{number}.png",
-    )
+    truth = f"{place}/depth/Camera_0/depth_{number}.png"
+    return frames.published(root, f"Scene{scene}/{variation}/{number}", f"{folder}/{image}", truth)
 
   return _run(folder, frame)
 
@@ -113,7 +106,8 @@ def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
   return depth.read_png16(path, depth.VKITTI, unknown=depth.VKITTI_SKY)
 
 
-SET = frames.DataSet(
+SET = frames.FrameSet(
+  name="vkitti",
   title="Virtual KITTI",
   published=(
     "https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-1/ and "
@@ -126,5 +120,6 @@ SET = frames.DataSet(
   ),
   domains=VARIATIONS,
   find=find,
-  read_depth=read_depth,
+  readers={"rgb": readers.picture(), "spike": readers.spike(), "depth": readers.depth(read_depth)},
+  hint=frames.SIMULATED,
 )

@@ -1,0 +1,69 @@
+"""The registry of data sets: {name in configs: DataSet}."""
+
+from typing import Any
+
+from bicross_jax import errors
+from bicross_jax.data import world
+from bicross_jax.data.dataset import DataSet
+from bicross_jax.data.layouts import drivingstereo, kitti, nyu, respike, vkitti
+
+SETS: dict[str, DataSet] = {
+  known.name: known
+  for known in (
+    world.SET,
+    drivingstereo.SET,
+    drivingstereo.WEATHER,
+    kitti.SET,
+    nyu.SET,
+    respike.SET,
+    vkitti.SET,
+  )
+}
+
+
+def register(dataset: DataSet) -> DataSet:
+  """Makes a set of another package known under its name; returns it.
+
+  Raises:
+    ValueError: another set has that name.
+  """
+  if SETS.setdefault(dataset.name, dataset) is not dataset:
+    raise ValueError(f"there is a data set {dataset.name!r} already")
+  return dataset
+
+
+def get(name: str, section: str = "data") -> DataSet:
+  """The set of a name.
+
+  Args:
+    name: a key of `SETS`.
+    section: of the config that names it, for errors.
+
+  Raises:
+    errors.UserError: no such set.
+  """
+  if name not in SETS:
+    raise errors.UserError(
+      f"unknown data set config.{section}.name={name!r}: choose from {', '.join(sorted(SETS))}"
+    )
+  return SETS[name]
+
+
+def check(config: Any, section: str = "data") -> DataSet:
+  """The set that a data section names, when the section can be right; builds nothing.
+
+  Args:
+    config: the section.
+    section: its name.
+
+  Raises:
+    errors.UserError: an unknown set or domain, a size, a policy or a folder that does not work.
+  """
+  known = get(config.name, section)
+  if config.domain not in known.domains:
+    raise errors.UserError(
+      f"unknown domain config.{section}.domain={config.domain!r} of {config.name}: choose from "
+      f"{', '.join(known.domains)}"
+    )
+  known.check(config, section)
+  return known

@@ -1,0 +1,111 @@
+"""The synthetic world as a data set: which fields it has, and what of a config makes them.
+
+A set without sequences has one scene an example. With `sequence` n each scene is seen n times,
+`1 / FPS` seconds apart, by a camera that drives through it (`sim.drive`): a recording of n windows.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+import zlib
+
+import jax
+import numpy as np
+
+from bicross_jax import errors
+from bicross_jax.data.dataset import PARTS, DataSet, Stored
+from bicross_jax.sim import domains, drive
+from bicross_jax.sim.world import SENSORS
+
+FPS = 10.0  # windows a second of a sequence
+# The fields of a config that chooses none.
+DEFAULT = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
+
+
+class World(DataSet):
+  """Scenes of a domain, seen by a colour stereo pair and a spike camera."""
+
+  name = "world"
+  domains = tuple(domains.DOMAINS)
+  drives = True
+
+  def check(self, config: Any, section: str) -> None:
+    """Raises errors.UserError for sizes or sensors that cannot be; see `DataSet.check`."""
+    wrong = [name for name in config.get("sensors", ()) if name not in SENSORS]
+    if wrong:
+      raise errors.UserError(
+        f"the world has no sensor {wrong[0]!r} (config.{section}.sensors): choose from "
+        f"{', '.join(SENSORS)}"
+      )
+    if config.steps % 8 or config.steps < 8:
+      raise errors.UserError(
+        f"a spike stream has a multiple of 8 steps, not config.{section}.steps={config.steps}"
+      )
+    for part in PARTS:
+      if config[part] < 1:
+        raise errors.UserError(
+          f"config.{section}.{part}={config[part]}: the world needs at least 1 example to {part}"
+        )
+    longest = int(drive.LENGTH * FPS)
+    if config.get("sequence", 0) > longest:
+      raise errors.UserError(
+        f"config.{section}.sequence={config.sequence}: a scene of the world lasts {longest} windows"
+      )
+
+  def fields(self, config: Any) -> Mapping[str, Stored]:
+    """Those of the chosen sensors, or of `DEFAULT`; see `DataSet.fields`."""
+    every = stored(config.height, config.width, config.steps)
+    return {name: every[name] for name in _sensors(config)}
+
+  def build(self, config: Any, section: str, part: str) -> Any:
+    """The builder of all parts; see `DataSet.build`."""
+    del section, part
+    from bicross_jax.data.builders import storage, world  # TensorFlow is needed from here on
+
+    parameters = {name: config[name] for name in ("domain", "height", "width", "steps", *PARTS)}
+    parameters["sensors"] = _sensors(config)
+    parameters["windows"] = max(1, config.get("sequence", 0))
+    return storage.prepare(
+      world.World, world.WorldConfig(**parameters), storage.root(config.data_dir)
+    )
+
+  def drive(self, config: Any, count: int, fps: float) -> Iterator[dict[str, np.ndarray]]:
+    """A drive through scenes, the same in all domains; see `DataSet.drive`."""
+    frames = drive.frames(
+      jax.random.fold_in(jax.random.key(0), zlib.crc32(b"drive")),
+      domains.DOMAINS[config.domain],
+      count,
+      height=config.height,
+      width=config.width,
+      steps=config.steps,
+      fps=fps,
+      sensors=_sensors(config),
+    )
+    for i, frame in enumerate(frames):
+      key = f"{config.domain}, drive, {i / fps:.1f} s"
+      yield {"key": key, "reset": np.bool_(drive.begins(i, fps)), **frame}
+
+
+def _sensors(config) -> tuple[str, ...]:
+  chosen = config.get("sensors", ()) or DEFAULT
+  return tuple(name for name in SENSORS if name in chosen)
+
+
+def stored(height: int, width: int, steps: int) -> dict[str, Stored]:
+  """How what each sensor sees is stored.
+
+  Args:
+    height, width: of the images, pixels.
+    steps: of a spike stream.
+  """
+  return {
+    "rgb": Stored((height, width, 3), "uint8"),
+    "rgb_right": Stored((height, width, 3), "uint8"),
+    "spike": Stored((height, width, steps // 8), "uint8"),
+    "depth": Stored((height, width), "float32"),
+    "label": Stored((height, width), "uint8"),
+    "intrinsics": Stored((3, 3), "float32"),
+    "baseline": Stored((), "float32"),
+  }
+
+
+SET = World()
