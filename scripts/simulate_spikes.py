@@ -192,13 +192,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _jobs(args, timing):
   """What is to be made for --data_set."""
-  from bicross_jax.data import layouts
+  from bicross_jax.data import sets
   from bicross_jax.data.simulate import missing
   from bicross_jax.sim import streams
 
   domains = ["listed"] if args.listed else args.domain
-  if domains is None and args.data_set in layouts.SETS:
-    domains = layouts.SETS[args.data_set].domains[:1]
+  if domains is None and args.data_set in sets.SETS:
+    domains = sets.SETS[args.data_set].domains[:1]
   return missing.find(
     args.data_set,
     args.data_dir,

@@ -44,7 +44,9 @@ def run(config, workdir=None, root="runs") -> dict:
     if section.checkpoint is not None
   }
   began = time.perf_counter()
-  opened = {name: pipeline.open(config[name], name) for name in _sections(config)}
+  opened = {
+    name: pipeline.open(config[name], name, parts) for name, parts in _sections(config).items()
+  }
   spent = time.perf_counter() - began
   if spent > 1:
     folders = ", ".join(str(data.folder) for data in opened.values())
@@ -70,10 +72,12 @@ def run(config, workdir=None, root="runs") -> dict:
     )
 
 
-def _sections(config) -> list[str]:
-  """The sections of a config that name data for its training or validation."""
-  judged = [config.evals[name].data for name in config.validate]
-  return list(dict.fromkeys(["data", *(["target"] if "target" in config else []), *judged]))
+def _sections(config) -> dict[str, list[str]]:
+  """The sections of a config that name data for training or validation, with the parts needed."""
+  sections = {"data": ["train"]} | ({"target": ["train"]} if "target" in config else {})
+  for name in dict.fromkeys(config.evals[name].data for name in config.validate):
+    sections.setdefault(name, []).append("validation")
+  return sections
 
 
 def _batches(config, opened, recipe):

@@ -110,7 +110,10 @@ class Data:
     if _known(part) not in self._records:
       builder = self.dataset.build(self.config, self._section, part)
       self._check_frames(builder.info.metadata)
-      self._records[part] = pipeline_records.Records(builder, part, self._view)
+      records = pipeline_records.Records(builder, part, self._view)
+      if part == "train":
+        self._check_labelled(records.size)
+      self._records[part] = records
     return self._records[part]
 
   def truths(self, part: str, names: Sequence[str], own_fields: Own = NONE) -> Iterator[Batch]:
@@ -173,13 +176,7 @@ class Data:
   def chosen(self) -> tuple[np.ndarray, np.ndarray]:
     """(int64[n] indices of the training examples in use, bool[n] which keep their labels)."""
     size, config = self.records("train").size, self.config
-    limit = min(config.limit or size, size)
-    if config.labelled > limit:
-      raise errors.UserError(
-        f"config.{self._section}.labelled={config.labelled}, but {limit} training examples are in "
-        "use"
-      )
-    return pipeline_order.chosen_rows(size, limit, config.labelled)
+    return pipeline_order.chosen_rows(size, min(config.limit or size, size), config.labelled)
 
   def _size(self, part):
     return len(self.chosen[0]) if part == "train" else self.records(part).size
@@ -208,6 +205,15 @@ class Data:
       raise errors.UserError(
         f"{name}.limit and {name}.oversample_labelled choose single examples, and with "
         f"{name}.sequence whole recordings are used"
+      )
+
+  def _check_labelled(self, size):
+    """Whether of so many training examples as many as asked for can be labelled."""
+    used = min(self.config.limit or size, size)
+    if self.config.labelled > used:
+      raise errors.UserError(
+        f"config.{self._section}.labelled={self.config.labelled}, but {used} training examples are "
+        "in use"
       )
 
   def _check_frames(self, metadata):

@@ -88,9 +88,9 @@ class Records:
     stored = [name for name in dict.fromkeys((*names, *whole)) if name not in MADE]
     sized = next(iter([*fields.maps(stored, own), *self._maps()]))  # it tells the frame's size
     wanted = dict.fromkeys(("key", *stored, sized), True)
-    features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
     record = tf.numpy_function(self._record, [index], tf.string)
     with storage.quiet():
+      features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
       found = features.deserialize_example(tf.ensure_shape(record, []))
     frame = tf.shape(found[sized])[:2]
     box = self._box(frame, place)

@@ -6,6 +6,7 @@ from bicross_jax import errors
 from bicross_jax.data import world
 from bicross_jax.data.dataset import DataSet
 from bicross_jax.data.layouts import drivingstereo, kitti, nyu, respike, vkitti
+from bicross_jax.names import nearest
 
 SETS: dict[str, DataSet] = {
   known.name: known
@@ -32,20 +33,10 @@ def register(dataset: DataSet) -> DataSet:
   return dataset
 
 
-def get(name: str, section: str = "data") -> DataSet:
-  """The set of a name.
-
-  Args:
-    name: a key of `SETS`.
-    section: of the config that names it, for errors.
-
-  Raises:
-    errors.UserError: no such set.
-  """
+def get(name: str) -> DataSet:
+  """The set of a name; errors.UserError where there is none."""
   if name not in SETS:
-    raise errors.UserError(
-      f"unknown data set config.{section}.name={name!r}: choose from {', '.join(sorted(SETS))}"
-    )
+    raise errors.UserError(f"unknown data set {name!r}{nearest(name, sorted(SETS))}")
   return SETS[name]
 
 
@@ -59,10 +50,10 @@ def check(config: Any, section: str = "data") -> DataSet:
   Raises:
     errors.UserError: an unknown set or domain, a size, a policy or a folder that does not work.
   """
-  known = get(config.name, section)
+  known = get(config.name)
   if config.domain not in known.domains:
     raise errors.UserError(
-      f"unknown domain config.{section}.domain={config.domain!r} of {config.name}: choose from "
+      f"unknown domain {config.domain!r} of {config.name} (config.{section}.domain): choose from "
       f"{', '.join(known.domains)}"
     )
   known.check(config, section)

@@ -1,9 +1,11 @@
-"""A small world that the tests of the pipeline share, built once."""
+"""A small world that the tests of the pipeline share."""
 
 import jax
 import ml_collections
 import numpy as np
 import pytest
+
+from tests import built
 
 SIZE = (24, 40)
 STEPS = 16
@@ -12,7 +14,7 @@ STEPS = 16
 def _world_config(folder) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(
     dict(
-      name="spike_world",
+      name="world",
       domain="clear",
       data_dir=str(folder),
       height=SIZE[0],
@@ -30,8 +32,8 @@ def _world_config(folder) -> ml_collections.ConfigDict:
 
 
 @pytest.fixture(scope="session")
-def world_folder(tmp_path_factory):
-  return tmp_path_factory.mktemp("world")
+def world_folder():
+  return built.folder()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import pipeline
+from bicross_jax.data import dataset, pipeline
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.data.layouts import kitti
@@ -49,7 +49,7 @@ def tree(tmp_path, monkeypatch):
   return tmp_path / "kitti"
 
 
-def _open(tree, height=32, width=120, parts=PARTS, steps=16, **overrides):
+def _open(tree, height=32, width=120, parts=PARTS, steps=16, open_parts=dataset.PARTS, **overrides):
   config = ml_collections.ConfigDict(
     dict(
       name="kitti",
@@ -66,7 +66,7 @@ def _open(tree, height=32, width=120, parts=PARTS, steps=16, **overrides):
     )
   )
   config.update(overrides)
-  return pipeline.open(config)
+  return pipeline.open(config, parts=open_parts)
 
 
 def _batches(data, height=32, width=120, steps=16):
@@ -82,7 +82,7 @@ def _batches(data, height=32, width=120, steps=16):
 
 def test_the_view_is_the_bottom_of_the_frame_and_the_truth_is_whole(tree):
   data = _open(tree)
-  assert data.sizes == {"train": 4, "validation": 1, "test": 1}
+  assert dict(data.sizes) == {"train": 4, "validation": 1, "test": 1}
   ((batch, truths),) = _batches(data).evaluation("test")
   want = _example("2011_10_03_drive_0002_sync", 0)  # 38x124: 6 rows above, 2 columns left
   view = np.s_[6:38, 2:122]
@@ -104,16 +104,16 @@ def test_frames_of_several_sizes_train_together(tree):
   data = _open(tree, batch_size=4)
   batch = next(_batches(data).train(0))
   assert sorted(batch["frame"].tolist()) == [[37, 125]] * 3 + [[38, 124]]
-  assert {d.shape for d in data.depths()} == {(32, 120)}
+  assert {t["depth"].shape for t in data.truths("train", ["depth"])} == {(32, 120)}
 
 
 def test_a_change_of_the_files_is_another_copy(tree):
-  before = _open(tree).folder
-  assert _open(tree).folder == before
+  before = _open(tree).records("test").folder
+  assert _open(tree).records("test").folder == before
   path = tree / "input/2011_10_03/2011_10_03_drive_0002_sync/depth/0000000000.png"
   depth_files.write_png16(path, np.full((38, 124), 7.0), 256)
   data = _open(tree)
-  assert data.folder != before
+  assert data.records("test").folder != before
   ((_, truths),) = _batches(data).evaluation("test")
   assert np.all(truths[0]["depth"] == 7)
 

@@ -19,7 +19,7 @@ class Numbers(base.Builder, skip_registration=True):
   stop_at = None
 
   def features(self):
-    return {"key": tfds.features.Text(), "value": base.tensor((None, None), np.int32)}
+    return {"key": tfds.features.Text(), "depth": base.tensor((None, None), np.int32)}
 
   def sizes(self):
     return {"train": 10, "test": 3}
@@ -35,7 +35,7 @@ class Numbers(base.Builder, skip_registration=True):
       if i == type(self).stop_at:
         raise KeyboardInterrupt
       type(self).made += 1
-      yield {"key": f"{part}/{i}", "value": np.full((i + 1, 2), i, np.int32)}
+      yield {"key": f"{part}/{i}", "depth": np.full((i + 1, 2), i, np.int32)}
 
 
 CONFIG = tfds.core.BuilderConfig(name="a", description="a")
@@ -60,7 +60,7 @@ def test_the_root_is_the_folder_asked_for_then_the_variable_then_the_cache(monke
 def test_examples_come_back_in_order_from_several_shards(numbers, tmp_path, capfd):
   builder = storage.prepare(numbers, CONFIG, tmp_path)
   assert len(list(tmp_path.rglob("numbers-train.array_record*"))) == 3
-  values = [int(e["value"][0, 0]) for e in builder.as_data_source("train")]
+  values = [int(e["depth"][0, 0]) for e in builder.as_data_source("train")]
   assert values == list(range(10))
   assert numbers.made == 13
   storage.prepare(numbers, CONFIG, tmp_path)
@@ -115,7 +115,7 @@ def test_the_hash_follows_the_content(numbers, tmp_path, monkeypatch):
   def examples(self, part, start, stop):
     for example in same(self, part, start, stop):
       if example["key"] == "test/2":
-        example["value"] = example["value"] + 1
+        example["depth"] = example["depth"] + 1
       yield example
 
   monkeypatch.setattr(numbers, "examples", examples)

@@ -3,9 +3,24 @@
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
+from bicross_jax.data import sets
+from bicross_jax.data.dataset import PARTS
 from bicross_jax.data.layouts import frames
 from tests.data import trees
+
+FIELDS = ("rgb", "spike", "depth")
+OF_FILES = {name: known for name, known in sets.SETS.items() if isinstance(known, frames.FrameSet)}
+
+
+def _find_frames(name, data_dir, domain, **chosen):
+  """{part: frames}, all of whose files are there."""
+  found = {p: OF_FILES[name].recordings(data_dir, domain, p, **chosen) for p in PARTS}
+  return {part: [frame for run in runs for frame in run] for part, runs in found.items()}
+
+
+def _find_runs(name, data_dir, domain):
+  finders = OF_FILES[name].finders(data_dir, domain)
+  return {part: finders[part]() for part in PARTS}
 
 
 def _keys(found):
@@ -23,12 +38,12 @@ def case(request, tmp_path):
 
 
 def test_every_layout_is_told_by_its_tree(case, tmp_path):
-  found = layouts.find_frames(case.dataset, tmp_path, case.domain)
+  found = _find_frames(case.dataset, tmp_path, case.domain)
   want = {
     part: [(key, *(str(tmp_path / path) for path in paths)) for key, *paths in rows]
     for part, rows in case.frames.items()
   }
-  assert {part: sorted(map(tuple, some)) for part, some in found.items()} == {
+  assert {part: sorted(map(_paths_of, some)) for part, some in found.items()} == {
     part: sorted(some) for part, some in want.items()
   }
 
@@ -38,23 +53,23 @@ def test_what_is_missing_is_named_with_where_to_get_it(case, tmp_path, capsys, c
   gone = tmp_path / case.frames["train"][0][column]
   gone.unlink()
   try:
-    found = layouts.find_frames(case.dataset, tmp_path, case.domain)
+    found = _find_frames(case.dataset, tmp_path, case.domain)
   except errors.UserError as error:
     message = str(error)
-    known = layouts.SETS[case.dataset]
+    known = OF_FILES[case.dataset]
     for words in (str(gone), known.published, "config.data.allow_missing"):
       assert words in message, words
-    assert ("scripts/simulate_spikes.py" in message) != known.recorded
+    assert ("scripts/simulate_spikes.py" in message) == (case.dataset != "respike")
     assert "\n" not in message
   else:  # where frames are what the folder holds, one without its first file is no frame
     assert column == (2 if case.dataset == "respike" else 1) and case.dataset != "nyu"
     assert case.frames["train"][0][0] not in sum(_keys(found).values(), [])
     return
-  less = layouts.find_frames(case.dataset, tmp_path, case.domain, allow_missing=True)
+  less = _find_frames(case.dataset, tmp_path, case.domain, allow_missing=True)
   assert len(less["train"]) == len(case.frames["train"]) - 1
   assert str(gone) in capsys.readouterr().out
   if column == 2:
-    all_the_same = layouts.find_frames(case.dataset, tmp_path, case.domain, need_spikes=False)
+    all_the_same = _find_frames(case.dataset, tmp_path, case.domain, fields=("rgb", "depth"))
     assert len(all_the_same["train"]) == len(case.frames["train"])
 
 
@@ -64,12 +79,16 @@ def test_a_stream_lies_where_its_image_does_in_a_tree_beside_it():
     frames.stream_path("/d", "/e/a.jpg")
 
 
+def _paths_of(frame):
+  return frame.key, *(frame.files[name] for name in FIELDS)
+
+
 def _paths(run, count, form):
   return [form.format(run, i) for i in range(count)]
 
 
 def _sizes(found):
-  return [sum(len(run.frames) for run in found[part]) for part in frames.PARTS]
+  return [sum(len(run.frames) for run in found[part]) for part in PARTS]
 
 
 def test_virtual_kitti_has_its_scenes(tmp_path):
@@ -77,7 +96,7 @@ def test_virtual_kitti_has_its_scenes(tmp_path):
   form = "Scene{}/fog/frames/rgb/Camera_0/rgb_{:05d}.jpg"
   for scene, count in counts.items():
     trees.touch(tmp_path, _paths(scene, count, form))
-  found = layouts.find_runs("vkitti", tmp_path, "fog")
+  found = _find_runs("vkitti", tmp_path, "fog")
   assert _sizes(found) == [1787 - 179, 45 + 23 + 27 + 84, 339]
   assert {run.frames[0].key[:7] for run in found["train"]} == {
     "Scene01",
@@ -106,7 +125,7 @@ def test_partial_kitti_has_its_drives(tmp_path, domain, more):
     trees.touch(
       tmp_path, _paths(f"{drive[:10]}/{drive}_sync", count, "{}/image_02/data/{:010d}.png")
     )
-  sizes = _sizes(layouts.find_runs("kitti", tmp_path, domain))
+  sizes = _sizes(_find_runs("kitti", tmp_path, domain))
   assert sizes[0] + sizes[1] == 131 + 125 + 570 + 1104 + more
   assert sizes[1] / (sizes[0] + sizes[1]) == pytest.approx(0.1, abs=2e-3)
   assert sizes[2] == 395
@@ -115,20 +134,22 @@ def test_partial_kitti_has_its_drives(tmp_path, domain, more):
 def test_depth_of_kitti_raw_is_the_official_one_where_it_is_there(tmp_path):
   drive = "2011_09_26_drive_0035_sync"
   trees.touch(tmp_path, [f"2011_09_26/{drive}/image_02/data/0000000007.png"])
-  (run,) = (r for r in layouts.find_runs("kitti", tmp_path, "partial")["train"] if r.frames)
-  assert run.frames[0].depth.endswith(f"2011_09_26/{drive}/velodyne_points/data/0000000007.bin")
+  (run,) = (r for r in _find_runs("kitti", tmp_path, "partial")["train"] if r.frames)
+  assert (
+    run.frames[0].files["depth"].endswith(f"2011_09_26/{drive}/velodyne_points/data/0000000007.bin")
+  )
   (tmp_path / "val").mkdir()
-  (run,) = (r for r in layouts.find_runs("kitti", tmp_path, "partial")["train"] if r.frames)
-  assert run.frames[0].depth == (
+  (run,) = (r for r in _find_runs("kitti", tmp_path, "partial")["train"] if r.frames)
+  assert run.frames[0].files["depth"] == (
     f"{tmp_path}/val/{drive}/proj_depth/groundtruth/image_02/0000000007.png"
   )
 
 
 def test_a_weather_is_split_by_name_80_to_20_and_validates_on_the_end_of_the_80(tmp_path):
   trees.touch(tmp_path, _paths("rainy", 500, "{}/left-image-half-size/{:04d}.jpg"))
-  found = layouts.find_runs("drivingstereo_weather", tmp_path, "rainy")
+  found = _find_runs("drivingstereo_weather", tmp_path, "rainy")
   assert _sizes(found) == [360, 40, 100]
-  names = [f.key for part in frames.PARTS for run in found[part] for f in run.frames]
+  names = [f.key for part in PARTS for run in found[part] for f in run.frames]
   assert names == [f"rainy/{i:04d}" for i in range(500)]
 
 
@@ -137,8 +158,8 @@ def test_drivingstereo_takes_the_selected_sequences_or_all(tmp_path):
     trees.touch(tmp_path, _paths(sequence, 20, "train-left-image/{}/{:03d}.jpg"))
   for sequence in ("2018-07-11-14-48-52", "2018-08-01-11-13-14"):
     trees.touch(tmp_path, _paths(sequence, 5, "test-left-image/left-image-half-size/{}_{:03d}.jpg"))
-  assert _sizes(layouts.find_runs("drivingstereo", tmp_path, "selected")) == [8 * 18, 8 * 2, 5]
-  assert _sizes(layouts.find_runs("drivingstereo", tmp_path, "all")) == [9 * 18, 9 * 2, 10]
+  assert _sizes(_find_runs("drivingstereo", tmp_path, "selected")) == [8 * 18, 8 * 2, 5]
+  assert _sizes(_find_runs("drivingstereo", tmp_path, "all")) == [9 * 18, 9 * 2, 10]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +173,7 @@ def test_drivingstereo_takes_the_selected_sequences_or_all(tmp_path):
 )
 def test_a_tenth_of_what_is_published_for_training_validates(lengths, train, validation):
   runs = [
-    frames.Run(str(i), tuple(frames.Frame(f"{i}/{j}", "", "", "") for j in range(n)))
+    frames.Run(str(i), tuple(frames.Frame(f"{i}/{j}", {}) for j in range(n)))
     for i, n in enumerate(lengths)
   ]
   kept, held = frames.hold_out(runs)
@@ -162,20 +183,20 @@ def test_a_tenth_of_what_is_published_for_training_validates(lengths, train, val
   assert both == sorted(f.key for r in runs for f in r.frames)
 
 
-@pytest.mark.parametrize("name", layouts.SETS)
+@pytest.mark.parametrize("name", OF_FILES)
 def test_a_folder_with_nothing_of_a_set_says_what_belongs_there(tmp_path, name):
-  known = layouts.SETS[name]
+  known = OF_FILES[name]
   for data_dir, words in (
     (tmp_path, str(tmp_path)),
     (tmp_path / "no", "no folder"),
     (None, "config.target.data_dir"),
   ):
     with pytest.raises(errors.UserError) as caught:
-      layouts.find_frames(name, data_dir, known.domains[0], section="target")
+      _find_frames(name, data_dir, known.domains[0], section="target")
     for word in (words, known.published, *known.trees):
       assert word in str(caught.value)
   with pytest.raises(errors.UserError, match=known.domains[0]):
-    layouts.find_frames(name, tmp_path, "nosuch")
+    _find_frames(name, tmp_path, "nosuch")
 
 
 def test_a_run_that_is_not_there_is_missed(tmp_path):
@@ -183,18 +204,47 @@ def test_a_run_that_is_not_there_is_missed(tmp_path):
     trees.touch(tmp_path, _paths(scene, 4, "input/Scene{}/rgb/{:05d}.png"))
     trees.touch(tmp_path, _paths(scene, 4, "input/Scene{}/depth/{:05d}.png"))
   with pytest.raises(errors.UserError, match="no images to train in .*input/Scene20/rgb"):
-    layouts.find_frames("vkitti", tmp_path, "clone", need_spikes=False)
-  found = layouts.find_frames("vkitti", tmp_path, "clone", need_spikes=False, allow_missing=True)
-  assert [len(found[part]) for part in frames.PARTS] == [9, 3, 4]
+    _find_frames("vkitti", tmp_path, "clone", fields=("rgb", "depth"))
+  found = _find_frames("vkitti", tmp_path, "clone", fields=("rgb", "depth"), allow_missing=True)
+  assert [len(found[part]) for part in PARTS] == [9, 3, 4]
   with pytest.raises(errors.UserError, match="clone alone"):
-    layouts.find_frames("vkitti", tmp_path, "fog")
+    _find_frames("vkitti", tmp_path, "fog")
 
 
 @pytest.mark.parametrize("text, words", [("a.jpg\n", "line 1 has one column"), ("\n", "no frame")])
 def test_a_list_that_is_none_is_refused(tmp_path, text, words):
   (tmp_path / "train.txt").write_text(text)
   with pytest.raises(errors.BadFileError, match=words):
-    layouts.find_frames("nyu", tmp_path, "lists")
-  (tmp_path / "train.txt").write_text("a.jpg b.png\n")
-  with pytest.raises(errors.BadFileError, match="test.txt: no such file"):
-    layouts.find_frames("nyu", tmp_path, "lists")
+    _find_frames("nyu", tmp_path, "lists")
+
+
+def test_a_part_is_found_where_the_others_are_not(tmp_path, samples):
+  (tmp_path / "test.txt").write_text("a.jpg b.png\n")
+  trees.touch(tmp_path, ["a.jpg", "b.png"])
+  nyu = OF_FILES["nyu"]
+  ((frame,),) = nyu.recordings(tmp_path, "lists", "test", fields=("rgb", "depth"))
+  assert frame.key == "a"
+  with pytest.raises(errors.BadFileError, match="train.txt: no such file"):
+    nyu.recordings(tmp_path, "lists", "train")
+  chosen = dict(fields=("rgb", "depth"), allow_missing=True)  # three frames of Eigen's test list
+  found = OF_FILES["kitti"].recordings(samples / "kitti_raw", "eigen", "test", **chosen)
+  assert sum(map(len, found)) == 3
+
+
+def test_recordings_end_at_gaps_and_listed_frames_are_none(tmp_path):
+  trees.touch(tmp_path, _paths("18", 6, "Scene{}/clone/frames/rgb/Camera_0/rgb_{:05d}.jpg"))
+  gone = tmp_path / "Scene18/clone/frames/rgb/Camera_0/rgb_00002.jpg"
+  runs = OF_FILES["vkitti"].recordings(
+    tmp_path, "clone", "test", fields=("rgb",), allow_missing=True
+  )
+  assert [len(run) for run in runs] == [6]
+  trees.touch(tmp_path, _paths("18", 6, "spike/Scene{}/clone/frames/rgb/Camera_0/rgb_{:05d}.npy"))
+  (tmp_path / "spike" / gone.relative_to(tmp_path)).with_suffix(".npy").unlink()
+  runs = OF_FILES["vkitti"].recordings(
+    tmp_path, "clone", "test", fields=("rgb", "spike"), allow_missing=True
+  )
+  assert [len(run) for run in runs] == [2, 3]
+  (tmp_path / "test.txt").write_text("a/1.jpg 1.png\na/2.jpg 2.png\n")
+  trees.touch(tmp_path, ["a/1.jpg", "a/2.jpg"])
+  runs = OF_FILES["nyu"].recordings(tmp_path, "lists", "test", fields=("rgb",))
+  assert [len(run) for run in runs] == [1, 1]

@@ -15,7 +15,7 @@ import time
 from typing import NamedTuple
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
+from bicross_jax.data import dataset, sets
 from bicross_jax.data.formats import image
 from bicross_jax.data.layouts import frames
 from bicross_jax.data.simulate import spike_files
@@ -63,7 +63,7 @@ def find(
   Args:
     name: of the set, a key of `FPS`.
     data_dir: the folder that holds one of its trees.
-    domains: of the set (`layouts.SETS`).
+    domains: of the set (`data.sets`).
     fps: frames a second.
     n: how many images on either side a window touches (`streams.reach`).
     listed: drives and frames of the domain "listed".
@@ -72,25 +72,25 @@ def find(
   Raises:
     errors.UserError: no such set, domain or tree, or images that are missing.
   """
-  if name in layouts.SETS and name not in FPS:
-    raise errors.UserError(f"{name} was recorded with a spike camera: there is nothing to simulate")
-  parts = {part: tuple(listed) for part in frames.PARTS}
-  runs = [
-    run
-    for domain in domains
-    for part in layouts.find_runs(name, data_dir, domain, parts).values()
-    for run in part
-  ]
+  known = sets.get(name)
+  if name not in FPS:
+    raise errors.UserError(f"{name} has spike streams of its own: there is nothing to simulate")
+  entries = {part: tuple(listed) for part in dataset.PARTS}
+  runs = []
+  for domain in domains:
+    finders = known.finders(data_dir, domain, entries)
+    runs += [run for part in dataset.PARTS for run in finders[part]()]
   near = functools.cache(functools.partial(_neighbours, fps=fps))
   jobs, lacking = {}, [run.folder for run in runs if not run.frames]
   for frame in (frame for run in runs for frame in run.frames):
-    folder, picture = os.path.split(frame.rgb)
+    folder, picture = os.path.split(frame.files["rgb"])
     places, pictures = near(folder)
     if picture not in places:
-      lacking.append(frame.rgb)
+      lacking.append(frame.files["rgb"])
       continue
     chosen = around(pictures, places[picture], n)
-    jobs[frame.spike] = Job(frame.key, frame.spike, tuple(f"{folder}/{p}" for p in chosen))
+    output = frame.files["spike"]
+    jobs[output] = Job(frame.key, output, tuple(f"{folder}/{p}" for p in chosen))
   if lacking:
     told = (
       f"{len(lacking)} images or folders of images of {name} are missing: "
@@ -98,8 +98,7 @@ def find(
     )
     if not (allow_missing and jobs):
       raise errors.UserError(
-        f"{told}; {layouts.SETS[name].title} is published at {layouts.SETS[name].published}, "
-        "--allow_missing leaves them out"
+        f"{told}; {known.title} is published at {known.published}, --allow_missing leaves them out"
       )
     print(f"left out: {told}", flush=True)
   return list(jobs.values())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import layouts
+from bicross_jax.data import sets
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.data.simulate import missing, spike_files
 from bicross_jax.sim import spike_camera, streams
@@ -88,9 +88,11 @@ def test_every_frame_of_a_set_gets_its_stream_where_the_builder_looks(tree, tmp_
   jobs = missing.find(name, tmp_path, [domain, domain], 1000.0, 1, allow_missing=True)
   assert len(jobs) == 3
   assert list(missing.write_all(jobs, PLAN)) == [True] * 3
-  runs = [r for part in layouts.find_runs(name, tmp_path, domain).values() for r in part]
-  found = [f for r in runs for f in r.frames if os.path.isfile(f.rgb)]
-  assert len(found) == 3 and all(spikes.read_npy(f.spike).shape == (32, *SIZE) for f in found)
+  runs = [r for part in sets.get(name).finders(tmp_path, domain).values() for r in part()]
+  found = [f for r in runs for f in r.frames if os.path.isfile(f.files["rgb"])]
+  assert len(found) == 3 and all(
+    spikes.read_npy(f.files["spike"]).shape == (32, *SIZE) for f in found
+  )
   assert (tmp_path / first).is_file()
   assert ("left out" in capsys.readouterr().out) == (name != "nyu" and "weather" not in name)
   assert list(missing.write_all(jobs, PLAN)) == [False] * 3
@@ -181,7 +183,7 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_the_next_run_finishes(
 
 
 def test_what_is_wrong_is_told(tmp_path):
-  with pytest.raises(errors.UserError, match="respike was recorded with a spike camera"):
+  with pytest.raises(errors.UserError, match="respike has spike streams of its own"):
     missing.find("respike", tmp_path, ["indoor"], 10.0, 1)
   with pytest.raises(errors.UserError, match="unknown data set 'kiti'.*kitti"):
     missing.find("kiti", tmp_path, [""], 10.0, 1)
