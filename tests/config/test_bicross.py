@@ -7,7 +7,7 @@ import pytest
 from bicross_jax import errors, recipes
 from bicross_jax.commands import stages
 from bicross_jax.config import grammar
-from bicross_jax.data import layouts, pipeline
+from bicross_jax.data import pipeline, sets
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.recipes.bicross import common
 from bicross_jax.train import devices
@@ -62,7 +62,7 @@ def test_a_real_scenario_has_the_published_settings(scenario, stage):
   while config is not None:  # a stage and those it starts from
     steps, rows = STAGES[config.stage]
     assert _where(config.data) == source
-    assert config.data.domain in layouts.SETS[config.data.name].domains
+    assert config.data.domain in sets.SETS[config.data.name].domains
     assert (config.input.height, config.input.width) == (size, size)
     model = config.model
     assert (model.scale, model.shift, model.backbone) == (scale, shift, "hybrid")
@@ -73,7 +73,7 @@ def test_a_real_scenario_has_the_published_settings(scenario, stage):
     assert (optim.plateau_factor, optim.plateau_patience) == (0.1, 10)
     if config.stage == "crossdomain":
       assert _where(config.target) == target
-      assert config.target.domain in layouts.SETS[config.target.name].domains
+      assert config.target.domain in sets.SETS[config.target.name].domains
       assert (config.adapt.alpha, config.adapt.reverse) == (0.999, 0.01)
     config = config.get("parent")
 
