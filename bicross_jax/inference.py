@@ -14,7 +14,7 @@ from bicross_jax.config import check as checks
 from bicross_jax.config import grammar
 from bicross_jax.train import checkpoints, devices, metadata, state
 
-Spec = Mapping[str, jax.ShapeDtypeStruct]
+Spec = dict[str, jax.ShapeDtypeStruct]
 
 
 @dataclasses.dataclass(frozen=True)

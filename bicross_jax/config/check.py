@@ -9,13 +9,12 @@ import importlib
 import importlib.util
 from typing import Any
 
-import ml_collections
+from ml_collections import ConfigDict
 
 from bicross_jax import errors, tasks
 from bicross_jax.config import rules
 from bicross_jax.names import nearest
 
-ConfigDict = ml_collections.ConfigDict
 PACKAGE = "bicross_jax.recipes."
 _NEEDED = (
   "system",

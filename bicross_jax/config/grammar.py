@@ -12,13 +12,13 @@ import pathlib
 from typing import Any
 
 import ml_collections
+from ml_collections import ConfigDict
 
 from bicross_jax import errors
 from bicross_jax.config import check as checks
 from bicross_jax.config import rules
 from bicross_jax.names import nearest
 
-ConfigDict = ml_collections.ConfigDict
 # What the code of a config file may raise; a person reads it in one line.
 _RAISED = (
   ArithmeticError,
@@ -170,7 +170,7 @@ def module_of(path: str) -> Any:
     found = sorted(str(p) for p in folder.glob("*.py"))
     raise errors.UserError(f"no config file {path}{nearest(path, found)}")
   spec = importlib.util.spec_from_file_location(f"bicross_config_{file.stem}", file)
-  if spec is None:
+  if spec is None or spec.loader is None:
     raise errors.UserError(f"{path} is no Python file")
   module = importlib.util.module_from_spec(spec)
   try:
@@ -277,6 +277,8 @@ def resolve_durations(config: ConfigDict, examples: int) -> ConfigDict:
   with out.ignore_type():
     for name in _DURATIONS:
       match = rules.DURATION.fullmatch(str(out.train[name]).strip())
+      if match is None:
+        raise errors.UserError(f"train.{name}={out.train[name]!r} is no duration")
       count = float(match[1])
       steps = round(count * per_epoch) if (match[2] or "").startswith("epoch") else round(count)
       out.train[name] = max(1, steps)

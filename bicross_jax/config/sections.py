@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
+from ml_collections import ConfigDict
 
 from bicross_jax import tasks
 
-ConfigDict = ml_collections.ConfigDict
 # What a stage's parents share with it: the data but for how much of it is used, and the seed.
 FOLLOW = (
   "seed",
