@@ -46,7 +46,12 @@ def check(config: ConfigDict, plugins: Sequence[str] = ()) -> ConfigDict:
     raise errors.UserError(f"the config has no {', '.join(lacking)}")
   module = recipe_module(config, plugins)
   table = {**rules.SHARED, **_of_task(config), **getattr(module, "RULES", {})}
-  for name, value in flatten(config):
+  present = dict(flatten(config))
+  for name, rule in table.items():
+    section, dot, _ = name.partition(".")
+    if dot and "*" not in name and rule.needed and section in config and name not in present:
+      raise errors.UserError(f"the config has no field {name!r}")
+  for name, value in present.items():
     rule = rules.find(table, name)
     problem = rules.wrong(rule, value) if rule else _plain(value)
     if problem:

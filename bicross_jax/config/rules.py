@@ -24,11 +24,13 @@ class Rule(NamedTuple):
     problem: (value) -> what is wrong with it, in words that go on after "config field 'x' is 3: ",
       or None.
     optional: whether it may be None.
+    needed: whether a config that has its section must have it.
   """
 
   kind: type
   problem: Callable[[Any], str | None]
   optional: bool = False
+  needed: bool = True
 
 
 Rules = Mapping[str, Rule]
@@ -145,6 +147,8 @@ _DATA: Rules = {
   "sequence": whole(0, 1 << 16),
 }
 
+_ALL_DATA = ("name", "domain", "height", "width", "batch_size")  # fields that every set has
+
 SHARED: Rules = {
   "system": text(r"\w+", "a word"),
   "stage": text(r"\w+", "a word"),
@@ -156,7 +160,11 @@ SHARED: Rules = {
   "report": flag(),
   "validate": several(text(r"\w+", "the name of an entry of `evals`"), least=1),
   "test": text(r"\w+", "the name of an entry of `evals`"),
-  **{f"{section}.{name}": rule for section in ("data", "target") for name, rule in _DATA.items()},
+  **{
+    f"{section}.{name}": rule._replace(needed=name in _ALL_DATA)
+    for section in ("data", "target")
+    for name, rule in _DATA.items()
+  },
   **{
     f"train.{name}": duration()
     for name in ("steps", "log_every", "validate_every", "checkpoint_every")
