@@ -62,7 +62,6 @@ _NETWORK = (
   "model",
   "loss.min_depth",
   "loss.max_depth",
-  "evals.source",
 )
 
 

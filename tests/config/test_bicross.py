@@ -4,18 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from bicross_jax import errors, recipes
-from bicross_jax.commands import stages
+from bicross_jax import errors, recipes, tasks
+from bicross_jax.commands import evaluate, training
 from bicross_jax.config import grammar
 from bicross_jax.data import pipeline, sets
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.recipes.bicross import common
 from bicross_jax.train import devices
-from bicross_jax.train.state import Initial
 from tests.data import trees
 
 ROAD, INDOOR = (384, 6.016e-5, 0.00579), (224, 3.05e-4, 0.1378)  # input size, scale, shift
-SCENARIOS = {  # set, domain and view of source and target; constants; cap (bicross.md, 1 to 4)
+SCENARIOS = {  # set, domain and view of source and target; constants; cap (docs/systems/bicross.md)
   "syn2real": (("vkitti", "clone", 352, 1216), ("kitti", "partial", 352, 1216), ROAD, 80),
   "weather_foggy": (
     ("drivingstereo_weather", "cloudy", 384, 864),
@@ -66,7 +65,9 @@ def test_a_real_scenario_has_the_published_settings(scenario, stage):
     assert (config.input.height, config.input.width) == (size, size)
     model = config.model
     assert (model.scale, model.shift, model.backbone) == (scale, shift, "hybrid")
-    assert (config.eval.max_depth, config.eval.crop, config.loss.crop) == (cap, "garg", "garg")
+    assert (config.loss.max_depth, config.loss.crop) == (cap, "garg")
+    for judged in config.evals.values():
+      assert (judged.protocol.max_depth, judged.protocol.crop) == (cap, "garg")
     assert (config.train.steps, config.data.batch_size, config.data.steps) == (steps, rows, 128)
     optim = config.optim
     assert (optim.backbone_lr, optim.head_lr, optim.extra_lr) == (1e-5, 1e-4, 1e-5)
@@ -75,13 +76,15 @@ def test_a_real_scenario_has_the_published_settings(scenario, stage):
       assert _where(config.target) == target
       assert config.target.domain in sets.SETS[config.target.name].domains
       assert (config.adapt.alpha, config.adapt.reverse) == (0.999, 0.01)
-    config = config.get("parent")
+    parents = [grammar.parent(config, role) for role in config.parents]
+    config = parents[0] if parents else None
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_folder_serves_the_target_only_where_it_holds_the_same_set(scenario):
   config = _load(f"crossdomain,{scenario}", "data.data_dir=/a")
-  assert config.parent.data.data_dir == config.parent.parent.data.data_dir == "/a"
+  student = grammar.parent(config, "student")
+  assert student.data.data_dir == grammar.parent(student, "teacher").data.data_dir == "/a"
   if scenario.startswith("weather"):
     assert config.target.data_dir == "/a"
     return
@@ -128,9 +131,7 @@ def config(scene, tmp_path_factory, monkeypatch):
   monkeypatch.setenv("BICROSS_DATA", str(tmp_path_factory.mktemp("built")))
   kitti, stereo, _ = scene
   parts = [
-    f"{name}.parts.{part}=2011_09_26_drive_0035"
-    for part in ("train", "validation", "test")
-    for name in ("data", "parent.data", "parent.parent.data")
+    f"data.parts.{part}=2011_09_26_drive_0035" for part in ("train", "validation", "test")
   ]
   return _load(
     "crossdomain,scene",
@@ -140,7 +141,7 @@ def config(scene, tmp_path_factory, monkeypatch):
     "target.allow_missing=true",
     "data.batch_size=1",
     f"data.steps={STEPS}",
-    "model.backbone=tiny",
+    "model.backbone=nano",
     "input.height=64",
     "input.width=64",
     *parts,
@@ -148,44 +149,46 @@ def config(scene, tmp_path_factory, monkeypatch):
 
 
 def test_source_and_target_of_other_sizes_train_together(config):
-  data, target = pipeline.open(config.data), pipeline.open(config.target, "target")
-  assert data.sizes == {"train": 1, "validation": 1, "test": 1}
-  assert target.sizes == {"train": 1, "validation": 1, "test": 2}
-  config = grammar.resolve_durations(config, data.sizes["train"])
-  recipe = recipes.create(config)
-  streams, judged = stages._batches(config, data, target, recipe.batch_spec())
-  batch = next(streams.train())
+  opened = {name: pipeline.open(config[name], name) for name in ("data", "target")}
+  assert opened["data"].sizes == {"train": 1, "validation": 1, "test": 1}
+  assert opened["target"].sizes == {"train": 1, "validation": 1, "test": 2}
+  resolved = grammar.resolve_durations(config, opened["data"].sizes["train"])
+  recipe = recipes.create(resolved)
+  batch = next(training._batches(config, opened, recipe).train())
   shapes = {f"{name}/{field}": x.shape for name, one in batch.items() for field, x in one.items()}
   assert shapes == {  # and no depth of the target
     "source/spike": (1, 352, 1216, STEPS // 8),
     "source/depth": (1, 352, 1216),
     "target/spike": (1, 384, 864, STEPS // 8),
   }
-  assert judged is streams.streams["source"]
 
   def begin():
-    student = common.initialise(config, common.network(config), jax.random.key(0))
-    return recipe.init(jax.random.key(1), Initial(init_from=student, teacher=student))
+    student = common.initialise(resolved, common.network(resolved), jax.random.key(0))
+    return recipe.init(jax.random.key(1), {"student": student})
 
   state = jax.eval_shape(begin)
   split = jax.tree.map(lambda x: np.broadcast_to(x, (jax.device_count(), *x.shape)), batch)
-  after, metrics = jax.eval_shape(
-    devices.pmap_step(recipe.train_step), state, split, jax.random.key(2)
-  )
+  after, metrics = jax.eval_shape(devices.step(recipe.train_step), state, split, jax.random.key(2))
   assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
   assert {"scp_loss", "sca_loss", "depth_loss"} <= set(metrics)
 
 
 def test_the_target_is_judged_in_its_own_frame(config, scene):
   """The truth is whole, the prediction lies in the view, pixels count in the crop of the frame."""
-  model_config = stages.evaluation_config(config)
-  assert _where(model_config.data) == ("drivingstereo", "selected", 384, 864)
-  spec = common.field_spec(model_config, ("spike",))
-  batches = pipeline.open(model_config.data).batches(spec, seed=0)
+  tested = evaluate.test_config(config)
+  assert _where(tested.data) == ("drivingstereo", "selected", 384, 864)
+  spec = common.field_spec(config, ("spike",), "target")
+  batches = pipeline.open(tested.data).batches(spec, seed=0)
+  task = tasks.create("depth")
+
+  def predict(batch, carry):
+    return {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)}, carry
+
   report = evaluation.evaluate(
-    lambda batch: {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)},
-    batches.evaluation("test"),
-    stages.protocol(model_config),
+    task,
+    predict,
+    batches.evaluation("test", truth=("depth",)),
+    task.protocol(**tested.protocol),
   )
   _, _, truth = scene
   for row in report.rows:
@@ -198,14 +201,14 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
     want = (np.abs(frame - metres)[known] / metres[known]).mean()
     assert row["pixels"] == known.sum()
     assert row["abs_rel"] == pytest.approx(want, rel=1e-5)
-  (batch, truths), *_ = batches.evaluation("test")
+  (batch, truths), *_ = batches.evaluation("test", truth=("depth",))
   assert truths[0]["crop"].tolist() == [16, 8, 384, 864]
   assert batch["spike"].shape == (1, 384, 864, STEPS // 8)
 
 
 def test_another_network_is_tested_on_the_target_of_a_crossdomain_config(config):
   trained = _load("crossmodality,scene")
-  found = stages.evaluation_config(trained, config, ("data.limit=5",))
+  found = evaluate.test_config(trained, config, ("data.limit=5",))
   assert _where(found.data) == ("drivingstereo", "selected", 384, 864)
   assert found.data.data_dir == config.target.data_dir and found.data.limit == 5
 
@@ -213,8 +216,35 @@ def test_another_network_is_tested_on_the_target_of_a_crossdomain_config(config)
 def test_a_target_that_is_not_there_is_said_before_anything_is_trained(config, tmp_path):
   config.target.data_dir = None
   with pytest.raises(errors.UserError, match="config.target.data_dir"):
-    stages.run(config, root=tmp_path)
+    training.run(config, root=tmp_path)
   config.target.data_dir = config.data.data_dir  # a tree of KITTI
   with pytest.raises(errors.UserError, match="no images to train in .*2018-07-31.*published"):
-    stages.run(config, root=tmp_path)
+    training.run(config, root=tmp_path)
   assert not any(tmp_path.iterdir())
+
+
+def test_a_parents_checkpoint_that_is_not_there_is_said_before_data_is_opened(tmp_path, monkeypatch):
+  monkeypatch.setattr(pipeline, "open", lambda *_: pytest.fail("data was opened"))
+  config = _load("crossdomain,smoke", f"parents.student.checkpoint={tmp_path / 'nothing'}")
+  with pytest.raises(errors.UserError, match="nothing: does not exist"):
+    training.run(config, root=tmp_path)
+
+
+def test_naming_a_run_opens_no_data_and_does_not_depend_on_where_it_lies(monkeypatch, tmp_path):
+  monkeypatch.setattr(pipeline, "open", lambda *_: pytest.fail("data was opened"))
+  names = set()
+  for place in ("/a", "/b"):
+    config = _load("crossdomain,scene", f"data.data_dir={place}", f"target.data_dir={place}/c")
+    names.add(training.run_folder(config, tmp_path, spare_default=True))
+  assert len(names) == 1
+  other = _load("crossdomain,scene", "data.data_dir=/a", "target.data_dir=/a/c", "adapt.sca=0")
+  assert training.run_folder(other, tmp_path, spare_default=True) not in names
+
+
+def test_another_cap_of_evaluation_is_no_other_training(tmp_path):
+  """What training counts as valid stands in `loss`: the teacher of both is the same run."""
+  cap = "evals.source.protocol.max_depth=50"
+  configs = [_load("crossmodality,smoke", *items) for items in ((), (cap,))]
+  assert [c.loss.max_depth for c in configs] == [80, 80]
+  folders = {training.run_folder(grammar.parent(c, "teacher"), tmp_path) for c in configs}
+  assert len(folders) == 1

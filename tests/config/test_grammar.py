@@ -51,7 +51,7 @@ def test_the_parent_follows_what_it_shares_and_nothing_else():
   )
   p = grammar.parent(c, "teacher")
   assert (p.stage, p.seed, p.model.backbone, p.data.domain) == ("pretrain", 3, "small", "foggy")
-  assert (p.input.height, p.loss.max_depth, p.evals.source.protocol.max_depth) == (64, 50, 40)
+  assert (p.input.height, p.loss.max_depth, p.evals.source.protocol.max_depth) == (64, 50, 80)
   assert (p.data.labelled, p.train.steps, p.input.modality) == (0, "7", "rgb")
   assert c.train.steps == "11"
 

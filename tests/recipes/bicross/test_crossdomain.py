@@ -10,18 +10,13 @@ from bicross_jax import errors, models, recipes
 from bicross_jax.config import grammar
 from bicross_jax.recipes.bicross import crossdomain
 from bicross_jax.train import devices
-from bicross_jax.train.state import Initial
 
 SMALL = [
-  "input.height=32",
-  "input.width=64",
-  "data.height=32",
-  "data.width=64",
   "train.steps=10",
   "data.flip=false",
   "optim.warmup=0",
 ]
-EVERYTHING = "eval.max_depth=1e9"  # a random network sees far
+EVERYTHING = "loss.max_depth=1e9"  # a random network sees far
 
 
 def _remaining_shift(names, steps=600):
@@ -39,7 +34,7 @@ def _remaining_shift(names, steps=600):
     source, target = jax.random.normal(key, (2, 64, 1, 1, 4))
 
     def loss_fn(params):
-      loss, _, new = crossdomain.align(
+      loss, _, new = crossdomain.alignment_loss(
         head, params, stats, source, target + params["shift"][None, None, None], 0.3, axis_name=None
       )
       return loss, new
@@ -55,21 +50,21 @@ def _remaining_shift(names, steps=600):
 
 
 def test_one_shared_head_aligns_and_the_published_pair_does_not():
-  """bicross.md section 7: with a head for each domain no alignment gradient remains."""
+  """docs/systems/bicross.md: with a head for each domain no alignment gradient remains."""
   assert _remaining_shift(crossdomain.HEADS["shared"]) < 0.4
   assert _remaining_shift(crossdomain.HEADS["legacy"]) > 1.2
 
 
 def _recipe(*overrides):
-  config = grammar.load("configs/bicross.py:crossdomain", [*SMALL, *overrides])
+  config = grammar.load("configs/bicross.py:crossdomain,smoke", [*SMALL, *overrides])
   return recipes.create(grammar.resolve_durations(config, 100))
 
 
 @pytest.fixture(scope="module")
 def spike_network():
-  config = grammar.load("configs/bicross.py:pretrain", [*SMALL, "input.modality=spike"])
+  config = grammar.load("configs/bicross.py:pretrain,smoke", [*SMALL, "input.modality=spike"])
   recipe = recipes.create(grammar.resolve_durations(config, 100))
-  return recipe.variables(recipe.init(jax.random.key(0), None))
+  return recipe.variables(recipe.init(jax.random.key(0), {}))
 
 
 def _batch(seed=0, target_seed=1, rows=2):
@@ -85,8 +80,8 @@ def _batch(seed=0, target_seed=1, rows=2):
 
 def _train(recipe, initial, batches):
   """The states before the first and after the last step in host memory, and all metrics."""
-  first = recipe.init(jax.random.key(0), Initial(init_from=initial))
-  step, state = devices.pmap_step(recipe.train_step), devices.place(first)
+  first = recipe.init(jax.random.key(0), {"student": initial})
+  step, state = devices.step(recipe.train_step), devices.place(first)
   key, seen = devices.replicate(jax.random.key(1)), []
   for batch in batches:
     state, metrics = step(state, devices.shard(batch), key)
@@ -138,7 +133,7 @@ def test_scts_uses_all_three_and_publishes_the_moving_average(spike_network):
 )
 def test_who_is_published(spike_network, method, publish, published):
   recipe = _recipe(f"adapt.method={method}", f"adapt.publish={publish}")
-  state = recipe.init(jax.random.key(0), Initial(init_from=spike_network))
+  state = recipe.init(jax.random.key(0), {"student": spike_network})
   if state.teacher:
     state = state.replace(teacher=jax.tree.map(jnp.zeros_like, state.teacher))
   assert recipe.publishes == published
@@ -186,4 +181,4 @@ def test_bad_choices_are_refused():
   with pytest.raises(errors.UserError, match="adapt.method"):
     _recipe("adapt.method=scst")
   with pytest.raises(errors.UserError, match="starts from a spike network"):
-    _recipe().init(jax.random.key(0), None)
+    _recipe().init(jax.random.key(0), {})

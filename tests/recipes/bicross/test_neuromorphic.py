@@ -10,10 +10,6 @@ from bicross_jax.config import grammar
 from bicross_jax.train import devices
 
 SMALL = [
-  "input.height=32",
-  "input.width=64",
-  "data.height=32",
-  "data.width=64",
   "train.steps=10",
   "data.flip=false",
   "optim.warmup=0",
@@ -22,7 +18,7 @@ SMALL = [
 
 
 def _recipe(*overrides):
-  config = grammar.load("configs/bicross.py:neuromorphic", [*SMALL, *overrides])
+  config = grammar.load("configs/bicross.py:neuromorphic,smoke", [*SMALL, *overrides])
   return recipes.create(grammar.resolve_durations(config, 100))
 
 
@@ -37,8 +33,8 @@ def _batch():
 @pytest.mark.slow
 def test_front_end_and_network_learn_together():
   recipe = _recipe("optim.backbone_lr=1e-4", "optim.head_lr=1e-4")
-  first = recipe.init(jax.random.key(0), None)
-  step, key = devices.pmap_step(recipe.train_step), devices.replicate(jax.random.key(1))
+  first = recipe.init(jax.random.key(0), {})
+  step, key = devices.step(recipe.train_step), devices.replicate(jax.random.key(1))
   state, seen = devices.place(first), []
   for _ in range(4):
     state, metrics = step(state, devices.shard(_batch()), key)
@@ -66,9 +62,9 @@ def test_front_end_and_network_learn_together():
 )
 def test_every_front_end_fits_the_network_behind_it(kind, bins, stem, into):
   recipe = _recipe(f"front_end.kind={kind}", f"model.stem_bins={bins}")
-  state = jax.eval_shape(lambda key: recipe.init(key, None), jax.random.key(0))
+  state = jax.eval_shape(lambda key: recipe.init(key, {}), jax.random.key(0))
   assert state.params["dpt"]["backbone"]["resnet"]["stem"]["conv"]["kernel"].shape[2] == stem
-  assert recipe.module.front_end.in_channels == into
+  assert recipe.networks["fronted_dpt"].front_end.in_channels == into
   assert set(recipe.batch_spec()) == {"spike", "depth"}
   assert bool(state.batch_stats) == (kind != "senet")
 
@@ -77,10 +73,9 @@ def test_real_scenarios_have_the_published_widths():
   config = grammar.load("configs/bicross.py:neuromorphic,syn2real")
   assert config.front_end.widths == (128, 256, 512, 512) and config.front_end.reduction == 16
   recipe = recipes.create(grammar.resolve_durations(config, 100))
-  state = jax.eval_shape(lambda key: recipe.init(key, None), jax.random.key(0))
+  state = jax.eval_shape(lambda key: recipe.init(key, {}), jax.random.key(0))
   count = {name: sum(x.size for x in jax.tree.leaves(p)) for name, p in state.params.items()}
-  # The U-Net is counted by hand in tests/models. The published RGB network has 123.48 M (bicross.md
-  # section 2) with a classifier and a residual unit that it never uses and ours leaves out.
+  # The U-Net is counted by hand in tests/models. The published RGB network has 123.48 M (docs/systems/bicross.md) with a classifier and a residual unit that it never uses and ours leaves out.
   unused = 768 * 1000 + 1000 + 2 * (9 * 256**2 + 256)
   assert count["front_end"] == 17_261_187 + 2 * 512 * 32
   assert round((count["dpt"] + unused) / 1e6, 2) == 123.48

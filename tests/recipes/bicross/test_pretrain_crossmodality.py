@@ -8,13 +8,8 @@ import pytest
 from bicross_jax import errors, recipes
 from bicross_jax.config import grammar
 from bicross_jax.train import devices
-from bicross_jax.train.state import Initial
 
 SMALL = [
-  "input.height=32",
-  "input.width=64",
-  "data.height=32",
-  "data.width=64",
   "train.steps=10",
   "data.flip=false",
 ]
@@ -36,7 +31,7 @@ def _batch(rows=4):
 
 def _stepper(recipe, state):
   """(state, batch) -> (state, means): the recipe's step as the loop runs it, compiled once."""
-  step = devices.pmap_step(recipe.train_step)
+  step = devices.step(recipe.train_step)
   key = devices.replicate(jax.random.key(1))
 
   def run(state, batch):
@@ -50,14 +45,14 @@ def _stepper(recipe, state):
 def rgb():
   """Variables of an RGB network that took no step."""
   recipe = recipes.create(_config("pretrain"))
-  return recipe.variables(recipe.init(jax.random.key(0), None))
+  return recipe.variables(recipe.init(jax.random.key(0), {}))
 
 
 @pytest.mark.slow
 def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
   """Without labels only distillation is left: it falls, the teacher stays, everything else moves."""
   recipe = recipes.create(_config("crossmodality,distill.fine=1.0", "optim.warmup=0"))
-  first = recipe.init(jax.random.key(0), Initial(rgb, rgb))
+  first = recipe.init(jax.random.key(0), {"teacher": rgb})
   head, student = rgb["params"]["depth_head"], first.params["student"]["depth_head"]
   jax.tree.map(np.testing.assert_array_equal, head, student)
   step, state = _stepper(recipe, first)
@@ -87,7 +82,7 @@ def test_prediction_is_metric_and_needs_no_label(rgb):
 
 def test_a_crossmodality_run_without_a_checkpoint_says_so():
   with pytest.raises(errors.UserError, match="RGB checkpoint"):
-    recipes.create(_config("crossmodality")).init(jax.random.key(0), None)
+    recipes.create(_config("crossmodality")).init(jax.random.key(0), {})
 
 
 @pytest.mark.parametrize(
