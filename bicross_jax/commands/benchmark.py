@@ -107,7 +107,7 @@ class _Case:
     self.rows, self.state = rows, state
     self.batch, self.key = devices.shard(batch), devices.replicate(key)
     self.step, self.compile_train = _timed(
-      lambda: devices.step(recipe.train_step).lower(state, self.batch, self.key).compile()
+      lambda: devices.parallel_step(recipe.train_step).lower(state, self.batch, self.key).compile()
     )
     one = random_batch(rng, inference.input_spec(recipe), rows, recipe.fields)
     self.one, self.variables = jax.device_put((one, variables))

@@ -130,9 +130,7 @@ def config(scene, tmp_path_factory, monkeypatch):
   """crossdomain,scene on those frames, with the smallest network."""
   monkeypatch.setenv("BICROSS_DATA", str(tmp_path_factory.mktemp("built")))
   kitti, stereo, _ = scene
-  parts = [
-    f"data.parts.{part}=2011_09_26_drive_0035" for part in ("train", "validation", "test")
-  ]
+  parts = [f"data.parts.{part}=2011_09_26_drive_0035" for part in ("train", "validation", "test")]
   return _load(
     "crossdomain,scene",
     f"data.data_dir={kitti}",
@@ -168,7 +166,9 @@ def test_source_and_target_of_other_sizes_train_together(config):
 
   state = jax.eval_shape(begin)
   split = jax.tree.map(lambda x: np.broadcast_to(x, (jax.device_count(), *x.shape)), batch)
-  after, metrics = jax.eval_shape(devices.step(recipe.train_step), state, split, jax.random.key(2))
+  after, metrics = jax.eval_shape(
+    devices.parallel_step(recipe.train_step), state, split, jax.random.key(2)
+  )
   assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
   assert {"scp_loss", "sca_loss", "depth_loss"} <= set(metrics)
 
@@ -185,10 +185,7 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
     return {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)}, carry
 
   report = evaluation.evaluate(
-    task,
-    predict,
-    batches.evaluation("test", truth=("depth",)),
-    task.protocol(**tested.protocol),
+    task, predict, batches.evaluation("test", truth=("depth",)), task.protocol(**tested.protocol)
   )
   _, _, truth = scene
   for row in report.rows:
@@ -223,7 +220,9 @@ def test_a_target_that_is_not_there_is_said_before_anything_is_trained(config, t
   assert not any(tmp_path.iterdir())
 
 
-def test_a_parents_checkpoint_that_is_not_there_is_said_before_data_is_opened(tmp_path, monkeypatch):
+def test_a_parents_checkpoint_that_is_not_there_is_said_before_data_is_opened(
+  tmp_path, monkeypatch
+):
   monkeypatch.setattr(pipeline, "open", lambda *_: pytest.fail("data was opened"))
   config = _load("crossdomain,smoke", f"parents.student.checkpoint={tmp_path / 'nothing'}")
   with pytest.raises(errors.UserError, match="nothing: does not exist"):

@@ -11,11 +11,7 @@ from bicross_jax.config import grammar
 from bicross_jax.recipes.bicross import crossdomain
 from bicross_jax.train import devices
 
-SMALL = [
-  "train.steps=10",
-  "data.flip=false",
-  "optim.warmup=0",
-]
+SMALL = ["train.steps=10", "data.flip=false", "optim.warmup=0"]
 EVERYTHING = "loss.max_depth=1e9"  # a random network sees far
 
 
@@ -81,7 +77,7 @@ def _batch(seed=0, target_seed=1, rows=2):
 def _train(recipe, initial, batches):
   """The states before the first and after the last step in host memory, and all metrics."""
   first = recipe.init(jax.random.key(0), {"student": initial})
-  step, state = devices.step(recipe.train_step), devices.place(first)
+  step, state = devices.parallel_step(recipe.train_step), devices.place(first)
   key, seen = devices.replicate(jax.random.key(1)), []
   for batch in batches:
     state, metrics = step(state, devices.shard(batch), key)
@@ -180,5 +176,5 @@ def test_filters(spike_network, chosen):
 def test_bad_choices_are_refused():
   with pytest.raises(errors.UserError, match="adapt.method"):
     _recipe("adapt.method=scst")
-  with pytest.raises(errors.UserError, match="starts from a spike network"):
+  with pytest.raises(errors.UserError, match="parents.student"):
     _recipe().init(jax.random.key(0), {})

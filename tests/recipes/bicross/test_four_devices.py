@@ -32,11 +32,11 @@ def run(recipe, state, batch, n, steps=3):
 arg = sys.argv[1]
 recipe = make(arg)
 stage = arg.partition(",")[0]
-initial = None
+initial = {}
 if stage not in ("pretrain", "neuromorphic"):
-  before = make("pretrain" + (",input.modality=spike" if stage == "crossdomain" else ""))
+  before = make("pretrain,smoke" + (",input.modality=spike" if stage == "crossdomain" else ""))
   before = before.variables(before.init(jax.random.key(0), {}))
-  initial = Initial(before, before)
+  initial = {"teacher": before, "student": before}
 rng = np.random.default_rng(0)
 batch = {
     "rgb": rng.integers(0, 256, (8, 32, 64, 3), np.uint8),
@@ -79,10 +79,10 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
 @pytest.mark.parametrize(
   "arg",
   [
-    "pretrain,photometric=0",
-    "crossmodality,distill.uncertainty_filter=true,student_init=inflate",
-    "crossdomain,adapt.augment=false,adapt.warmup=0",
-    "neuromorphic,front_end.widths=8,12",
+    "pretrain,smoke,photometric=0",
+    "crossmodality,smoke,distill.uncertainty_filter=true,student_init=inflate",
+    "crossdomain,smoke,adapt.augment=false,adapt.warmup=0",
+    "neuromorphic,smoke,front_end.widths=8,12",
   ],
 )
 def test_four_devices_equal_one(arg, pytestconfig):

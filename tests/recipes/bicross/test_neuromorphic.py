@@ -9,12 +9,7 @@ from bicross_jax import errors, recipes
 from bicross_jax.config import grammar
 from bicross_jax.train import devices
 
-SMALL = [
-  "train.steps=10",
-  "data.flip=false",
-  "optim.warmup=0",
-  "front_end.widths=8,12",
-]
+SMALL = ["train.steps=10", "data.flip=false", "optim.warmup=0", "front_end.widths=8,12"]
 
 
 def _recipe(*overrides):
@@ -34,7 +29,7 @@ def _batch():
 def test_front_end_and_network_learn_together():
   recipe = _recipe("optim.backbone_lr=1e-4", "optim.head_lr=1e-4")
   first = recipe.init(jax.random.key(0), {})
-  step, key = devices.step(recipe.train_step), devices.replicate(jax.random.key(1))
+  step, key = devices.parallel_step(recipe.train_step), devices.replicate(jax.random.key(1))
   state, seen = devices.place(first), []
   for _ in range(4):
     state, metrics = step(state, devices.shard(_batch()), key)
@@ -50,9 +45,9 @@ def test_front_end_and_network_learn_together():
   assert not [path for path in still if path.startswith("params/dpt/backbone/resnet")]
   assert sum(path.startswith("batch_stats/front_end/") for path in after) == 2 * 2 * 3
   published = recipe.variables(state)
-  out = recipe.predict(published, {"spike": _batch()["spike"][:1]})  # of running statistics
+  out, _ = recipe.predict(published, {"spike": _batch()["spike"][:1]}, ())  # of running statistics
   assert out["depth"].shape == out["uncertainty"].shape == (1, 32, 64)
-  whole = recipe.predict(published, {"spike": _batch()["spike"]})
+  whole, _ = recipe.predict(published, {"spike": _batch()["spike"]}, ())
   np.testing.assert_allclose(out["depth"][0], whole["depth"][0], rtol=1e-3)
 
 

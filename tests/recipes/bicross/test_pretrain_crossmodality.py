@@ -9,10 +9,7 @@ from bicross_jax import errors, recipes
 from bicross_jax.config import grammar
 from bicross_jax.train import devices
 
-SMALL = [
-  "train.steps=10",
-  "data.flip=false",
-]
+SMALL = ["train.steps=10", "data.flip=false"]
 
 
 def _config(arg, *overrides):
@@ -31,7 +28,7 @@ def _batch(rows=4):
 
 def _stepper(recipe, state):
   """(state, batch) -> (state, means): the recipe's step as the loop runs it, compiled once."""
-  step = devices.step(recipe.train_step)
+  step = devices.parallel_step(recipe.train_step)
   key = devices.replicate(jax.random.key(1))
 
   def run(state, batch):
@@ -44,14 +41,14 @@ def _stepper(recipe, state):
 @pytest.fixture(scope="module")
 def rgb():
   """Variables of an RGB network that took no step."""
-  recipe = recipes.create(_config("pretrain"))
+  recipe = recipes.create(_config("pretrain,smoke"))
   return recipe.variables(recipe.init(jax.random.key(0), {}))
 
 
 @pytest.mark.slow
 def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
   """Without labels only distillation is left: it falls, the teacher stays, everything else moves."""
-  recipe = recipes.create(_config("crossmodality,distill.fine=1.0", "optim.warmup=0"))
+  recipe = recipes.create(_config("crossmodality,smoke,distill.fine=1.0", "optim.warmup=0"))
   first = recipe.init(jax.random.key(0), {"teacher": rgb})
   head, student = rgb["params"]["depth_head"], first.params["student"]["depth_head"]
   jax.tree.map(np.testing.assert_array_equal, head, student)
@@ -74,15 +71,16 @@ def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
 
 
 def test_prediction_is_metric_and_needs_no_label(rgb):
-  recipe = recipes.create(_config("pretrain"))
-  out = recipe.predict(rgb, {"rgb": _batch()["rgb"]})
+  recipe = recipes.create(_config("pretrain,smoke"))
+  out, carry = recipe.predict(rgb, {"rgb": _batch()["rgb"]}, ())
+  assert carry == ()
   assert out["depth"].shape == out["uncertainty"].shape == (4, 32, 64)
   assert float(out["depth"].min()) > 0
 
 
 def test_a_crossmodality_run_without_a_checkpoint_says_so():
-  with pytest.raises(errors.UserError, match="RGB checkpoint"):
-    recipes.create(_config("crossmodality")).init(jax.random.key(0), {})
+  with pytest.raises(errors.UserError, match="parents.teacher"):
+    recipes.create(_config("crossmodality,smoke")).init(jax.random.key(0), {})
 
 
 @pytest.mark.parametrize(
@@ -90,4 +88,4 @@ def test_a_crossmodality_run_without_a_checkpoint_says_so():
 )
 def test_unknown_recipes_are_refused(recipe):
   with pytest.raises(errors.UserError, match="recipe="):
-    recipes.create(_config("pretrain", f"recipe={recipe}"))
+    recipes.create(_config("pretrain,smoke", f"recipe={recipe}"))
