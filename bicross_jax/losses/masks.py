@@ -7,20 +7,16 @@ from bicross_jax.ops import crops
 
 
 def valid(
-  depth: jax.Array,
-  *,
-  min_depth: float = 1e-3,
-  max_depth: float = 80.0,
-  crop: str = "garg",
-  rows: jax.Array | None = None,
+  depth: jax.Array, *, min_depth: float = 1e-3, max_depth: float = 80.0, crop: str = "garg"
 ) -> jax.Array:
-  """Pixels that a supervised loss counts: min < depth < max, inside the crop (bicross.md 3).
+  """Pixels that a supervised loss counts: min < depth < max, inside the crop.
+
+  Source: BiCross (docs/systems/bicross.md).
 
   Args:
     depth: float32[B, H, W] metres, 0 = unknown. For pseudo-labels, the teacher's depth.
     min_depth, max_depth: metres, both exclusive. NaN and infinities never count.
     crop: see `ops.crops.box`.
-    rows: bool[B], False for rows that only pad the batch (the field `mask`), or None.
 
   Returns:
     bool[B, H, W].
@@ -28,9 +24,4 @@ def valid(
   if depth.ndim != 3:
     raise ValueError(f"depth must be [B, H, W], got {depth.shape}")
   inside = crops.mask(crop, *depth.shape[1:])
-  mask = (depth > min_depth) & (depth < max_depth) & jnp.asarray(inside)[None]
-  if rows is None:
-    return mask
-  if rows.shape != depth.shape[:1]:
-    raise ValueError(f"rows {rows.shape} does not fit depth {depth.shape}")
-  return mask & rows[:, None, None]
+  return (depth > min_depth) & (depth < max_depth) & jnp.asarray(inside)[None]

@@ -1,4 +1,4 @@
-"""The spike camera: every pixel integrates light and fires (bicross.md section 6).
+"""The spike camera: every pixel integrates light and fires (docs/systems/bicross.md).
 
 In each step of 1/20000 s a pixel gathers the charge
 

@@ -14,12 +14,9 @@ def test_range_is_exclusive_and_odd_values_are_left_out():
   np.testing.assert_array_equal(wider[0, 0], [0, 1, 1, 1, 1, 0, 0, 0])
 
 
-def test_crop_and_padding_rows():
+def test_crop():
   depth = jnp.full((2, 20, 30), 5.0)
-  got = masks.valid(depth, rows=jnp.array([True, False]))
-  np.testing.assert_array_equal(got[0], crops.mask("garg", 20, 30))
-  assert not got[1].any()
-  with pytest.raises(ValueError, match="rows"):
-    masks.valid(depth, rows=jnp.ones(3, bool))
+  got = masks.valid(depth, crop="garg")
+  np.testing.assert_array_equal(got, np.stack(2 * [crops.mask("garg", 20, 30)]))
   with pytest.raises(ValueError, match=r"\[B, H, W\]"):
     masks.valid(depth[..., None])
