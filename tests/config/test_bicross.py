@@ -185,7 +185,7 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
     return {"depth": np.full((len(batch["mask"]), 64, 64), 10, np.float32)}, carry
 
   report = evaluation.evaluate(
-    task, predict, batches.evaluation("test", truth=("depth",)), task.protocol(**tested.protocol)
+    task, predict, batches.evaluation("test", truth=("depth",)), tested.protocol
   )
   _, _, truth = scene
   for row in report.rows:
@@ -205,7 +205,7 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
 
 def test_another_network_is_tested_on_the_target_of_a_crossdomain_config(config):
   trained = _load("crossmodality,scene")
-  found = evaluate.test_config(trained, config, ("data.limit=5",))
+  found = evaluate.test_config(trained, config, overrides=("data.limit=5",))
   assert _where(found.data) == ("drivingstereo", "selected", 384, 864)
   assert found.data.data_dir == config.target.data_dir and found.data.limit == 5
 
