@@ -1,4 +1,4 @@
-"""Post-processing of monocular depth by the mirrored input (Godard et al. 2017, section 3.4)."""
+"""Post-processing of monocular depth by the mirrored input (Godard et al. 2017)."""
 
 from collections.abc import Mapping
 
