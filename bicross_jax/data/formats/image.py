@@ -1,4 +1,9 @@
-"""Pictures: PNG and JPEG files <-> arrays, decoded by Pillow."""
+"""Pictures: PNG and JPEG files <-> arrays, decoded by Pillow.
+
+Every reader gives a picture upright, as viewers and OpenCV show it: where its EXIF orientation says
+that the camera was turned or mirrored, the pixels are turned back, and its size is that of the
+upright picture.
+"""
 
 import io
 import struct
@@ -27,6 +32,16 @@ _DAMAGE = (
 _PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 _MOST_BYTES_A_BYTE = 1100  # neither deflate nor JPEG makes a picture smaller by more than this
 _ALWAYS_FINE = 1 << 20
+_ORIENTATION = 0x0112  # EXIF; 1 is upright
+_UPRIGHT = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_rgb(path) -> np.ndarray:
@@ -55,11 +70,12 @@ def read_grey(path) -> np.ndarray:
 
 
 def size(path) -> tuple[int, int]:
-  """(height, width) of a PNG or JPEG file, from its header alone."""
+  """(height, width) of a PNG or JPEG file as it is read, from its header alone."""
   files.size(path)
   try:
     with _open(path, ("PNG", "JPEG")) as image:
-      return image.height, image.width
+      turned = _orientation(image) >= 5
+      return (image.width, image.height) if turned else (image.height, image.width)
   except _DAMAGE as error:
     raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
 
@@ -67,7 +83,7 @@ def size(path) -> tuple[int, int]:
 def decode(
   path, convert, modes: tuple[str, ...], expected: str, formats: tuple[str, ...] = ("PNG", "JPEG")
 ) -> np.ndarray:
-  """Opens a picture, checks what it declares against its length, and converts it.
+  """Opens a picture, checks what it declares against its length, and converts it upright.
 
   Args:
     path: the file.
@@ -86,7 +102,8 @@ def decode(
         )
       if image.mode not in modes:
         raise errors.BadFileError(path, f"has pixels of type {image.mode}", expected)
-      return convert(image)
+      turn = _UPRIGHT.get(_orientation(image))
+      return convert(image if turn is None else image.transpose(turn))
   except _DAMAGE as error:
     raise errors.BadFileError(path, f"cannot be decoded: {error}", " or ".join(formats)) from error
 
@@ -95,6 +112,20 @@ def _open(source, formats: tuple[str, ...]) -> Image.Image:
   with warnings.catch_warnings():  # of large pictures: `decode` compares them with the file
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     return Image.open(source, formats=formats)
+
+
+def _orientation(image: Image.Image) -> int:
+  """1 .. 8, as the EXIF block before the pixels says; 1 where none says it, or not readably."""
+  data = image.info.get("exif")
+  if not data:
+    return 1
+  exif = Image.Exif()
+  try:
+    exif.load(data)
+    found = exif.get(_ORIENTATION, 1)
+  except _DAMAGE:
+    return 1  # the picture itself is whole, and viewers show it
+  return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def write_png(path, array: np.ndarray) -> None:

@@ -26,7 +26,7 @@ class Stream(NamedTuple):
     steps: its length T.
     shape: (height, width).
     read: (start, steps) -> uint8[steps, H, W]; what it holds and costs does not depend on T. (A
-      .npz cannot be read in parts: it is held whole.)
+      .npz cannot be read in parts: it is unpacked at the first call and held whole, a bit a step.)
   """
 
   path: pathlib.Path
@@ -154,12 +154,62 @@ def read_npz(
   """
   if axes not in ("HWT", "THW"):
     raise ValueError(f"axes are HWT or THW, not {axes!r}")
-  array = npy.read_npz(path, key)
-  if array.ndim != 3 or not array.size:
-    raise errors.BadFileError(path, f"has shape {array.shape}", f"a stream with axes {axes}")
-  array = np.moveaxis(array, -1, 0) if axes == "HWT" else array
-  start, steps = _part(path, array.shape[0], start, steps)
-  return _binary(path, array[start : start + steps])
+  shape, time_last, swapped = _npz_layout(path, key, axes)
+  start, steps = _part(path, shape[2] if time_last else shape[0], start, steps)
+  a, b, c = shape
+  if time_last:
+    stream, at = np.empty((steps, a * b), np.uint8), 0
+    for piece in npy.npz_pieces(path, key, c):
+      rows = _binary(path, piece.reshape(-1, c)[:, start : start + steps])
+      stream[:, at : at + len(rows)] = rows.T
+      at += len(rows)
+    stream = stream.reshape(steps, a, b)
+  else:
+    stream, at = np.empty((steps, b * c), np.uint8), 0
+    for piece in npy.npz_pieces(path, key, b * c, start * b * c):
+      rows = _binary(path, piece.reshape(-1, b * c)[: steps - at])
+      stream[at : at + len(rows)] = rows
+      at += len(rows)
+      if at == steps:
+        break
+    stream = stream.reshape(steps, b, c)
+  return np.ascontiguousarray(stream.swapaxes(1, 2)) if swapped else stream
+
+
+def _npz_layout(path, key: str | None, axes: str) -> tuple[tuple[int, int, int], bool, bool]:
+  """(shape in the file's own order; is time the last axis there?; does width come before height?)."""
+  header = npy.npz_header(path, key)
+  if len(header.shape) != 3 or not all(header.shape):
+    raise errors.BadFileError(path, f"has shape {header.shape}", f"a stream with axes {axes}")
+  shape = header.shape[::-1] if header.fortran else header.shape
+  return shape, (axes == "HWT") != header.fortran, header.fortran
+
+
+def _held_npz(path) -> tuple[tuple[int, int, int], Callable[[int, int], np.ndarray]]:
+  """((T, H, W), reader of parts) of a .npz with axes HWT, held as bits when it is first read."""
+  shape, time_last, swapped = _npz_layout(path, None, "HWT")
+  a, b, c = shape
+
+  @functools.cache
+  def held():
+    bits, at = np.empty((a * b, -(-c // 8)), np.uint8), 0
+    for piece in npy.npz_pieces(path, None, c):
+      rows = np.packbits(_binary(path, piece.reshape(-1, c)), axis=1)
+      bits[at : at + len(rows)] = rows
+      at += len(rows)
+    return bits.reshape(a, b, -1)
+
+  def part(start, steps):
+    start, steps = _part(path, c if time_last else a, start, steps)
+    if time_last:
+      stream = np.unpackbits(held()[..., start // 8 : -(-(start + steps) // 8)], axis=2)
+      stream = np.moveaxis(stream[..., start % 8 :][..., :steps], 2, 0)
+    else:
+      stream = np.unpackbits(held()[start : start + steps], axis=2, count=c)
+    return np.ascontiguousarray(stream.swapaxes(1, 2) if swapped else stream)
+
+  steps, *size = (c, a, b) if time_last else (a, b, c)
+  return (steps, *(size[::-1] if swapped else size)), part
 
 
 def open_stream(path, *, height: int = 250, width: int = 400) -> Stream:
@@ -181,12 +231,7 @@ def open_stream(path, *, height: int = 250, width: int = 400) -> Stream:
     shape = _open_npy(path).shape
     part = functools.partial(read_npy, path)
   elif suffix == ".npz":
-    whole = read_npz(path)
-    shape = whole.shape
-
-    def part(start, steps):
-      start, steps = _part(path, len(whole), start, steps)
-      return whole[start : start + steps]
+    shape, part = _held_npz(path)
   else:
     raise errors.BadFileError(path, f"unknown kind of spike stream {suffix!r}", ", ".join(SUFFIXES))
   return Stream(path, shape[0], shape[1:], lambda start, steps: part(start=start, steps=steps))
@@ -237,7 +282,8 @@ def _part(path, total: int, start: int, steps: int | None) -> tuple[int, int]:
 
 def _binary(path, array: np.ndarray) -> np.ndarray:
   """A copy as uint8, after checking that there are only zeros and ones."""
-  if not ((array == 0) | (array == 1)).all():
+  few = array.max() <= 1 if array.dtype.kind in "bu" else ((array == 0) | (array == 1)).all()
+  if not few:
     raise errors.BadFileError(path, "holds other values than 0 and 1", "a spike stream")
   return np.array(array, np.uint8, order="C")
 

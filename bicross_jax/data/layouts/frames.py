@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from bicross_jax import errors, folders
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
+from bicross_jax.data.formats import listing
 from bicross_jax.data.layouts.readers import Reader
 
-PICTURES = (".png", ".jpg", ".jpeg")
 STREAMS = "spike"  # folder of the streams made for a published layout
 HELD_OUT = 10  # one of so many training sequences or frames validates
 SIMULATED = "scripts/simulate_spikes.py makes spike streams"
@@ -252,20 +252,20 @@ def published(data_dir: str | os.PathLike, key: str, image: str, depth: str) -> 
 
 
 def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:
-  """Names (with suffix) of the pictures in a folder that begin with `prefix`, sorted by stem.
+  """Names (with suffix) of the pictures in a folder that begin with `prefix`, in natural order.
 
   Of several kinds of one picture the PNG is taken. A folder that is not there has none.
   """
-  try:
-    names = sorted(os.listdir(folder))
-  except (FileNotFoundError, NotADirectoryError):
-    return []
-  by_stem = {
-    os.path.splitext(name)[0]: name
-    for name in names
-    if name.startswith(prefix) and name.lower().endswith(PICTURES) and name[0] != "."
-  }
-  return [by_stem[stem] for stem in sorted(by_stem)]
+  kinds: dict[str, dict[str, str]] = {}
+  for name in listing.names(folder, listing.PICTURES, prefix):
+    stem, suffix = os.path.splitext(name)
+    kinds.setdefault(stem, {})[suffix.lower()] = name
+  chosen = {stem: min(found.items(), key=_rank)[1] for stem, found in kinds.items()}
+  return [chosen[stem] for stem in sorted(chosen, key=listing.natural)]
+
+
+def _rank(kind: tuple[str, str]) -> int:
+  return listing.PICTURES.index(kind[0])
 
 
 def first_there(paths: Sequence[str]) -> str:

@@ -12,12 +12,13 @@ not positive is unknown.
 
 from collections.abc import Mapping, Sequence
 import functools
+import os
 import pathlib
 
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data.formats import pfm
+from bicross_jax.data.formats import listing, pfm
 from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Frame, Run
 
@@ -41,7 +42,7 @@ def find(
 
 
 def _sequences(folder: pathlib.Path) -> list[str]:
-  return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+  return listing.folders(folder)
 
 
 def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
@@ -49,19 +50,20 @@ def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
     f"{place}/{kind}/{folder}/{sequence}" for kind in ("spike", "reconstruction", "depth_trans")
   )
   maps = frames.first_there([f"{maps}/left", maps])
-  names = sorted(p.stem for p in pathlib.Path(streams, "left").glob("*.npy"))
+  left = f"{streams}/left"
+  names = [(os.path.splitext(name)[0], name) for name in listing.names(left, (".npy",))]
   return Run(
-    f"{streams}/left",
+    left,
     tuple(
       Frame(
         f"{place.name}/{sequence}/{name}",
         {
           "rgb": f"{pictures}/left/{name}.png",
-          "spike": f"{streams}/left/{name}.npy",
+          "spike": f"{left}/{stream}",
           "depth": f"{maps}/{name}.pfm",
         },
       )
-      for name in names
+      for name, stream in names
     ),
   )
 
