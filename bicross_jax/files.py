@@ -14,7 +14,7 @@ import numpy as np
 
 from bicross_jax import errors
 
-_NAMED = 40  # characters of a file's name that the unfinished one bears: 255 bytes are the most
+_NAMED = 50  # characters of a file's name that the unfinished one bears: 255 bytes are the most
 
 
 def size(path) -> int:
@@ -157,10 +157,11 @@ def check_output_folder(path) -> None:
   try:
     nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
-      raise errors.UserError(f"{errors.shown(nearest)} is no folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-      raise errors.UserError(f"the folder {errors.shown(nearest)} cannot be written to")
+      problem = f"{errors.shown(nearest)} is no folder"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+      problem = f"{errors.shown(nearest)} is read-only here"
+    else:
+      return
   except (OSError, ValueError) as error:
-    raise errors.UserError(
-      f"the folder {errors.shown(path)} cannot be used: {errors.reason(error)}"
-    ) from error
+    problem = errors.reason(error)
+  raise errors.UserError(f"the folder {errors.shown(path)} cannot be written: {problem}")

@@ -15,7 +15,6 @@ import numpy as np
 
 from bicross_jax.sim import flow, spike_camera
 
-INTERPOLATIONS = ("linear", "flow")
 _FLOW_KEYFRAMES = 16  # frames made per interval between two frames of a long stream
 _WINDOW_KEYFRAMES = 5  # frames made per window
 _integrate = jax.jit(spike_camera.integrate)
@@ -27,24 +26,46 @@ class Timing(NamedTuple):
   """How frames and spike steps lie in time.
 
   Attributes:
-    fps: frames a second.
+    fps: frames a second; None where every frame has its own time.
     rate: spike steps a second.
     interpolation: "linear" or "flow".
   """
 
-  fps: float
+  fps: float | None
   rate: float = spike_camera.READOUT_RATE
   interpolation: str = "linear"
 
 
-def total_steps(count: int, timing: Timing) -> int:
-  """The length of the stream from the first of `count` frames to the last: a multiple of 8."""
-  return int((count - 1) * timing.rate / timing.fps / 8 + 1e-9) * 8
+def times_of(count: int, timing: Timing) -> np.ndarray:
+  """When evenly spaced frames are: float64[count], seconds after the first."""
+  return np.arange(count) / timing.fps
 
 
-def reach(steps: int, timing: Timing) -> int:
-  """How many frames on either side a window of `steps` steps around a frame touches."""
-  return math.ceil(steps / 2 * timing.fps / timing.rate)
+def total_steps(times: np.ndarray, timing: Timing) -> int:
+  """The length of the stream from the first frame to the last: a multiple of 8.
+
+  Args:
+    times: float64[count], seconds after the first frame.
+    timing: see `Timing`.
+  """
+  return int(times[-1] * timing.rate / 8 + 1e-9) * 8
+
+
+def reach(steps: int, timing: Timing, times: np.ndarray | None = None) -> int:
+  """How many frames on either side a window of `steps` steps around a frame touches, at least 1.
+
+  Args:
+    steps: length of the window.
+    timing: see `Timing`.
+    times: float64[count], seconds, of the frames that have windows; the answer is the most for any
+      of them. Left out where frames are 1 / timing.fps apart.
+  """
+  if times is None:
+    return math.ceil(steps / 2 * timing.fps / timing.rate)
+  half, index = steps / 2 / timing.rate, np.arange(len(times))
+  first = np.maximum(np.searchsorted(times, times - half, "right") - 1, 0)
+  last = np.minimum(np.searchsorted(times, times + half, "left"), len(times) - 1)
+  return max(1, *(index - first), *(last - index))
 
 
 def window(
@@ -53,28 +74,36 @@ def window(
   steps: int,
   timing: Timing,
   sensor: spike_camera.Sensor = spike_camera.Sensor(),
+  times: np.ndarray | None = None,
 ) -> np.ndarray:
   """The spikes around the middle one of some frames.
 
   Args:
     key: PRNG key.
-    frames: float32[2 n + 1, H, W], linear luminance; n = reach(steps, timing). Where a frame has
-      no neighbour, put its own light: the scene then rests on that side.
+    frames: float32[2 n + 1, H, W], linear luminance; without `times` n = reach(steps, timing).
+      Where a frame has no neighbour, put its own light: the scene then rests on that side.
     steps: length of the window, a multiple of 8; its middle is the frame's moment.
     timing: see `Timing`.
     sensor: the sensor.
+    times: float64[2 n + 1], when the frames are, in seconds, increasing; those of frames
+      1 / timing.fps apart when left out. Before the first and after the last the scene rests.
 
   Returns:
     uint8[H, W, steps/8], packed along time.
   """
-  n = reach(steps, timing)
-  if frames.ndim != 3 or frames.shape[0] != 2 * n + 1:
-    raise ValueError(f"a window of {steps} steps needs {2 * n + 1} frames, not {frames.shape}")
-  half = steps / 2 * timing.fps / timing.rate
+  if times is None:
+    n = reach(steps, timing)
+    if frames.ndim != 3 or frames.shape[0] != 2 * n + 1:
+      raise ValueError(f"a window of {steps} steps needs {2 * n + 1} frames, not {frames.shape}")
+    times = times_of(2 * n + 1, timing)
+  elif frames.ndim != 3 or len(times) % 2 == 0 or len(frames) != len(times):
+    raise ValueError(f"frames {frames.shape} with {len(times)} times")
+  half = steps / 2 / timing.rate
+  index, offset = np.arange(len(times)), times - times[len(times) // 2]
   if timing.interpolation == "flow":
-    moments = np.linspace(n - half, n + half, _WINDOW_KEYFRAMES)
+    moments = np.interp(np.linspace(-half, half, _WINDOW_KEYFRAMES), offset, index)
     return np.asarray(_simulate(key, _at(frames, moments), steps, sensor))
-  position = n + (np.arange(steps) + 0.5 - steps / 2) * timing.fps / timing.rate
+  position = np.interp((np.arange(steps) + 0.5 - steps / 2) / timing.rate, offset, index)
   charge = _start(key, frames.shape[1:], sensor)
   return np.asarray(_integrate(key, charge, frames, position.astype(np.float32), sensor)[0])
 
@@ -82,7 +111,7 @@ def window(
 def stream(
   key,
   frames: Iterable[np.ndarray],
-  count: int,
+  times: np.ndarray,
   timing: Timing,
   sensor: spike_camera.Sensor = spike_camera.Sensor(),
   chunk: int = 256,
@@ -91,35 +120,42 @@ def stream(
 
   Args:
     key: PRNG key.
-    frames: yields `count` frames, float32[H, W] linear luminance.
-    count: number of frames, at least 2.
+    frames: yields the frames, float32[H, W] linear luminance.
+    times: float64[count], when each is, in seconds after the first, increasing; at least 2.
     timing: see `Timing`.
     sensor: the sensor.
     chunk: steps a piece, a multiple of 8; the spikes do not depend on it.
 
   Yields:
-    uint8[H, W, c/8], packed along time; the lengths c add up to total_steps(count, timing).
+    uint8[H, W, c/8], packed along time; the lengths c add up to total_steps(times, timing).
   """
   parts = _FLOW_KEYFRAMES if timing.interpolation == "flow" else 1
   keyframes = _subdivided(iter(frames), parts)
-  spacing = timing.rate / timing.fps / parts  # steps from keyframe to keyframe
-  last = (count - 1) * parts
+  last = (len(times) - 1) * parts
+  moments = np.interp(np.arange(last + 1) / parts, np.arange(len(times)), times)  # of keyframes
+  total = total_steps(times, timing)
+  starts = range(0, total, chunk)
+
+  def position(step):  # among the keyframes
+    return np.interp((step + 0.5) / timing.rate, moments, np.arange(last + 1))
+
+  ends = np.array([(position(start), position(start + chunk - 1)) for start in starts]).reshape(
+    -1, 2
+  )
+  lowest = ends[:, 0].astype(int)
+  highest = np.minimum(ends[:, 1].astype(int) + 1, last)
+  room = max(highest - lowest, default=0) + 1
   held, first, charge = [], 0, None
-  room = math.ceil(chunk / spacing) + 2
-  total = total_steps(count, timing)
-  for start in range(0, total, chunk):
-    position = (start + np.arange(chunk) + 0.5) / spacing
-    lowest, highest = (min(int(position[0]), last), min(int(position[-1]) + 1, last))
-    while first + len(held) <= highest:
+  for start, low, high in zip(starts, lowest, highest, strict=True):
+    while first + len(held) <= high:
       held.append(next(keyframes))
-    del held[: lowest - first]
-    first = lowest
+    del held[: low - first]
+    first = low
     padded = np.stack(held + held[-1:] * (room - len(held)))
     if charge is None:
       charge = _start(key, padded.shape[1:], sensor)
-    packed, charge = _integrate(
-      key, charge, padded, (position - first).astype(np.float32), sensor, start
-    )
+    among = position(start + np.arange(chunk)) - first
+    packed, charge = _integrate(key, charge, padded, among.astype(np.float32), sensor, start)
     yield np.asarray(packed)[..., : (total - start) // 8]
 
 

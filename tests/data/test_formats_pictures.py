@@ -1,11 +1,14 @@
 """Depth maps, float maps, pictures and videos, against other readers and real files."""
 
+import pathlib
+import subprocess
 import zlib
 
 import cv2
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 import pytest
 
 from bicross_jax import errors
@@ -167,7 +170,8 @@ def test_folder_of_pictures_is_read_in_order(tmp_path):
     image.write_png(tmp_path / f"{name}.png", frame)
   (tmp_path / "notes.txt").write_text("no picture")
   found = video.open_frames(tmp_path)
-  assert (found.names, found.fps, found.shape) == (["a", "b", "c"], None, (20, 30))
+  assert (found.names, found.fps, found.times) == (["a", "b", "c"], None, None)
+  assert found.shape == (20, 30)
   np.testing.assert_array_equal(list(found.read()), [frames[1], frames[0], frames[2]])
   image.write_png(tmp_path / "c.png", _colour(0, (20, 31, 3)))
   with pytest.raises(errors.BadFileError, match=r"c\.png: a frame is 20x31 .expected 20x30"):
@@ -177,6 +181,114 @@ def test_folder_of_pictures_is_read_in_order(tmp_path):
     video.open_frames(tmp_path)
 
 
+def test_frames_without_leading_zeros_come_in_the_order_of_their_numbers(tmp_path):
+  for i in range(1, 13):
+    image.write_png(tmp_path / f"{i}.PNG", np.full((4, 4, 3), i, np.uint8))
+    (tmp_path / f"._{i}.PNG").write_bytes(b"\0\5\x16\7 AppleDouble")
+  found = video.open_frames(tmp_path)
+  assert found.names == [str(i) for i in range(1, 13)]
+  assert [frame[0, 0, 0] for frame in found.read()] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_read_upright(tmp_path, orientation, kind):
+  path = tmp_path / f"a.{kind}"
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  array = np.zeros((32, 64, 3), np.uint8)
+  array[:16, :48], array[16:, :16] = 250, 90
+  Image.fromarray(array).save(
+    path, exif=exif.tobytes(), **({"quality": 95} if kind == "jpg" else {})
+  )
+  read = image.read_rgb(path)
+  with Image.open(path) as opened:
+    np.testing.assert_array_equal(read, ImageOps.exif_transpose(opened))
+  np.testing.assert_allclose(read[..., ::-1], cv2.imread(str(path)), atol=6)  # two JPEG decoders
+  assert image.size(path) == read.shape[:2] == ((64, 32) if orientation > 4 else (32, 64))
+  assert video.open_frames(tmp_path).shape == read.shape[:2]
+
+
+def test_depth_and_grey_pictures_are_read_upright(tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  values = np.arange(24, dtype=np.uint16).reshape(4, 6) * 1000
+  Image.fromarray(values).save(tmp_path / "d.png", exif=exif)
+  got = depth.read_png16(tmp_path / "d.png", 256)
+  np.testing.assert_array_equal(got * 256, np.rot90(values, -1))
+  Image.fromarray((values // 256).astype(np.uint8)).save(tmp_path / "g.png", exif=exif)
+  np.testing.assert_array_equal(image.read_grey(tmp_path / "g.png"), np.rot90(values // 256, -1))
+
+
+def test_an_orientation_that_cannot_be_read_is_none(tmp_path):
+  for name, block in (("a", b"Exif\0\0II*\0\xff\xff\xff\xff"), ("b", b"Exif\0\0no"), ("c", b"x")):
+    Image.fromarray(_colour()).save(tmp_path / f"{name}.jpg", exif=block)
+    assert image.size(tmp_path / f"{name}.jpg") == (20, 30)
+    assert image.read_rgb(tmp_path / f"{name}.jpg").shape == (20, 30, 3)
+  exif = Image.Exif()
+  exif[0x0112] = 77
+  Image.fromarray(_colour()).save(tmp_path / "d.jpg", exif=exif)
+  assert image.read_rgb(tmp_path / "d.jpg").shape == (20, 30, 3)
+
+
+def _encode(path, *options, frames=20):
+  """A video of grey frames that grow brighter; `options` go to ffmpeg before the output."""
+  grey = np.broadcast_to(
+    (40 + 10 * np.arange(frames, dtype=np.uint8))[:, None, None, None], (frames, 32, 48, 3)
+  )
+  command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo"]
+  command += ["-pix_fmt", "rgb24", "-s", "48x32", "-r", "25", "-i", "-", *options, str(path)]
+  subprocess.run(command, input=grey.tobytes(), check=True)
+
+
+H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+UNEVEN = ("-vf", r"settb=1/1000,setpts='if(lt(N,10),N*33,297+200*(N-9))'", "-fps_mode", "vfr")
+
+
+@pytest.mark.parametrize(
+  "suffix, codec", [("mp4", (*H264, "-bf", "2")), ("mkv", H264), ("webm", ("-c:v", "libvpx"))]
+)
+def test_frames_of_uneven_rate_have_their_own_times(tmp_path, suffix, codec):
+  path = tmp_path / f"v.{suffix}"
+  _encode(path, *UNEVEN, "-enc_time_base", "1:1000", *codec)
+  found = video.open_frames(path)
+  want = np.array([0.033 * i if i < 10 else 0.297 + 0.2 * (i - 9) for i in range(20)])
+  assert found.fps is None and len(found.names) == 20
+  np.testing.assert_allclose(found.times, want, atol=5e-4)
+  levels = np.array([frame.mean() for frame in found.read()])
+  np.testing.assert_allclose(levels, 40 + 10 * np.arange(20), atol=4)  # in the order of the times
+
+
+@pytest.mark.parametrize("rate", ["30", "30000/1001"])
+@pytest.mark.parametrize(
+  "suffix, codec", [("mkv", H264), ("webm", ("-c:v", "libvpx")), ("avi", ())]
+)
+def test_stamps_in_milliseconds_are_an_even_rate(tmp_path, suffix, codec, rate):
+  path = tmp_path / f"v.{suffix}"
+  _encode(path, "-vf", f"setpts=N/({rate})/TB", "-r", rate, *codec, frames=12)
+  found = video.open_frames(path)
+  numbers = [float(n) for n in rate.split("/")]
+  assert found.fps == pytest.approx(
+    numbers[0] / numbers[-1] if numbers[1:] else numbers[0], rel=1e-4
+  )
+  np.testing.assert_allclose(found.times, np.arange(12) / found.fps, rtol=1e-12)
+
+
+def test_video_without_time_stamps_does_not_say_its_rate(tmp_path):
+  _encode(tmp_path / "v.h264", *H264, frames=6)
+  found = video.open_frames(tmp_path / "v.h264")
+  assert (found.fps, found.times, len(found.names)) == (None, None, 6)
+
+
+@pytest.mark.parametrize("name", ["12:30:05.mp4", "file:a.mp4", "-a.mp4", "a%03d #?.mp4", "ü.mp4"])
+def test_video_is_read_whatever_it_is_called(tmp_path, monkeypatch, name):
+  _encode(tmp_path / "v.mp4", *H264, frames=3)
+  (tmp_path / "v.mp4").rename(tmp_path / name)
+  monkeypatch.chdir(tmp_path)
+  for path in (name, pathlib.Path(name), f"./{name}", tmp_path / name):
+    assert len(list(video.open_frames(path).read())) == 3
+
+
 def test_video_is_read_frame_by_frame(tmp_path):
   frames = [np.full((32, 48, 3), 40 * i, np.uint8) for i in range(6)]
   path = tmp_path / "v.mp4"
@@ -184,6 +296,7 @@ def test_video_is_read_frame_by_frame(tmp_path):
   found = video.open_frames(path)
   assert found.names == [f"{i:06d}" for i in range(6)]
   assert (found.fps, found.shape) == (25.0, (32, 48))
+  np.testing.assert_array_equal(found.times, np.arange(6) / 25)
   for _ in range(2):  # every pass begins anew
     got = np.stack(list(found.read()))
     np.testing.assert_allclose(got.mean((1, 2, 3)), 40 * np.arange(6), atol=3)

@@ -1,5 +1,9 @@
 """Spike streams in files: round trips, orders, parts, and clear refusals."""
 
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -160,3 +164,83 @@ def test_packed_form_is_that_of_a_batch():
 def test_npy_is_numpys_own(tmp_path):
   spikes.write_npy(tmp_path / "a.npy", _stream())
   np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), _stream())
+
+
+def _npy_bytes(shape_text, stream, version=b"\1\0"):
+  header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape_text}, }}".encode()
+  length = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+  return b"\x93NUMPY" + version + length + header + stream.tobytes()
+
+
+@pytest.mark.parametrize("version", [b"\1\0", b"\2\0", b"\3\0"])
+@pytest.mark.parametrize("shape", ["(16, 8, 24)", "(16L, 8L, 24L)", "(16L,8,24L,)"])
+def test_headers_that_numpy_reads_are_read(tmp_path, shape, version):
+  stream = np.random.default_rng(0).integers(0, 2, (16, 8, 24)).astype(np.uint8)
+  (tmp_path / "a.npy").write_bytes(_npy_bytes(shape, stream, version))
+  np.testing.assert_array_equal(spikes.read(tmp_path / "a.npy"), stream)
+  with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+    archive.writestr("a.npy", _npy_bytes(shape, np.moveaxis(stream, 0, -1).reshape(16, 8, 24)))
+  assert spikes.read_npz(tmp_path / "a.npz").shape == (24, 16, 8)
+
+
+def test_a_header_that_numpy_refuses_is_one_line(tmp_path):
+  stream = np.zeros((16, 8, 24), np.uint8)
+  (tmp_path / "a.npy").write_bytes(_npy_bytes("(np.int64(16), np.int64(8), np.int64(24))", stream))
+  with pytest.raises(errors.BadFileError, match="does not describe an array"):
+    spikes.read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", ["HWT", "THW"])
+@pytest.mark.parametrize("dtype", [np.uint8, bool, np.float32, np.int64])
+def test_every_part_of_an_npz_in_every_order(tmp_path, monkeypatch, order, axes, dtype):
+  monkeypatch.setattr(npy, "_PIECE", 100)  # many pieces, which end anywhere
+  stream = np.random.default_rng(0).integers(0, 2, (37, 6, 10)).astype(np.uint8)
+  stored = np.moveaxis(stream, 0, -1) if axes == "HWT" else stream
+  np.savez_compressed(tmp_path / "a.npz", np.asarray(stored, dtype, order=order))
+  opened = spikes.open_stream(tmp_path / "a.npz") if axes == "HWT" else None
+  for start, steps in ((0, 37), (0, 1), (5, 16), (8, 8), (36, 1), (13, 24)):
+    got = spikes.read_npz(tmp_path / "a.npz", axes=axes, start=start, steps=steps)
+    np.testing.assert_array_equal(got, stream[start : start + steps])
+    assert got.dtype == np.uint8 and got.flags.c_contiguous
+    if opened:
+      assert (opened.steps, opened.shape) == (37, (6, 10))
+      np.testing.assert_array_equal(opened.read(start, steps), got)
+  with pytest.raises(errors.BadFileError, match="37 steps"):
+    spikes.read_npz(tmp_path / "a.npz", axes=axes, start=30, steps=8)
+
+
+def test_an_npz_takes_memory_for_its_window_and_a_bit_a_step(tmp_path):
+  """32 MB of steps, which deflate to a few 100 kB."""
+  stream = np.zeros((100, 160, 2000), np.uint8)
+  stream[::7, ::5, ::97] = 1
+  np.savez_compressed(tmp_path / "a.npz", stream)
+
+  def peak(function):
+    tracemalloc.start()
+    got = function()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(got, np.moveaxis(stream[..., 1000:1128], -1, 0))
+    return most
+
+  window = 100 * 160 * 128
+  pieces = 5 * (4 << 20)  # one of 4 MB as it comes, is put together, compared and copied
+  one = peak(lambda: spikes.read_npz(tmp_path / "a.npz", start=1000, steps=128))
+  assert one < window + pieces
+  held = peak(lambda: spikes.open_stream(tmp_path / "a.npz").read(1000, 128))
+  assert held < 2 * window + stream.size / 8 + pieces
+
+
+def test_an_npz_that_is_larger_and_emptier_than_a_recording_is_refused(tmp_path):
+  """Two MB that say to be 1.2 GB: deflate could do that, a camera does not."""
+  data = io.BytesIO()
+  np.savez_compressed(data, np.random.default_rng(0).integers(0, 256, 2_000_000, np.uint8))
+  data = bytearray(data.getvalue())
+  for mark, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+    begin = data.index(mark) + at
+    data[begin : begin + 4] = (1_200_000_000).to_bytes(4, "little")
+  (tmp_path / "a.npz").write_bytes(data)
+  for reader in (spikes.read, npy.read_npz):
+    with pytest.raises(errors.BadFileError, match="emptier than any recording"):
+      reader(tmp_path / "a.npz")

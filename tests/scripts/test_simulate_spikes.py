@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
+from PIL import Image
 import pytest
 
 from bicross_jax import cli
@@ -161,6 +163,105 @@ def test_kitti_layout_from_raw_drives(samples, tmp_path, capsys):
   capsys.readouterr()
   assert run(*args) == 0
   assert "0 of 2 frames made, 2 were there" in capsys.readouterr().out
+
+
+def _raw_tree(root, drives):
+  """A raw tree of small pictures: drive -> (names of images, bytes of each scan by name)."""
+  date = root / "2011_09_26"
+  date.mkdir(parents=True)
+  camera = "R_rect_00: 1 0 0 0 1 0 0 0 1\r\nP_rect_02: 20 0 20 0 0 20 12 0 0 0 1 0\r\n"
+  (date / "calib_cam_to_cam.txt").write_bytes(camera.encode())
+  (date / "calib_velo_to_cam.txt").write_bytes(b"R: 0 -1 0 0 0 -1 1 0 0\r\nT: 0 0 0\r\n")
+  for drive, (images, scans) in drives.items():
+    for name in images:
+      file = date / drive / "image_02" / "data" / name
+      file.parent.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(_frames(1)[0]).save(file)
+    for name, content in scans.items():
+      file = date / drive / "velodyne_points" / "data" / name
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_bytes(content)
+
+
+def _made(folder):
+  return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_raw_drives_with_gaps_and_other_suffixes(tmp_path, capsys):
+  scan = np.array([[10, 0, 0, 0.5]], "<f4").tobytes()
+  drives = {
+    "d_0001_sync": (["0000000000.png", "0000000002.PNG"], {"0000000002.BIN": scan}),
+    "d_0002_sync": (["0000000000.JPG"], {"0000000000.bin": scan, "._0000000000.bin": b"?"}),
+    "d_0003_extract": (["0000000000.png"], {"0000000000.txt": b"1 2 3 0.5"}),
+    "d_0004_sync": ([], {"0000000000.bin": scan}),
+  }
+  _raw_tree(tmp_path / "raw", drives)
+  args = ("--kitti_raw", tmp_path / "raw", "--steps", 16)
+  assert run(*args, "--output", tmp_path / "out") == 0
+  told = capsys.readouterr().out
+  assert "left out: 1 drives whose images are not rectified: 2011_09_26/d_0003_extract" in told
+  assert "3 of 3 frames made" in told
+  made = tmp_path / "out" / "input" / "2011_09_26"
+  assert _made(made) == [
+    "d_0001_sync/depth/0000000002.png",
+    "d_0001_sync/rgb/0000000000.png",
+    "d_0001_sync/rgb/0000000002.png",
+    "d_0001_sync/spike/npy/0000000000.npy",
+    "d_0001_sync/spike/npy/0000000002.npy",
+    "d_0002_sync/depth/0000000000.png",
+    "d_0002_sync/rgb/0000000000.png",
+    "d_0002_sync/spike/npy/0000000000.npy",
+  ]
+  metres = depth.read_png16(made / "d_0001_sync/depth/0000000002.png", depth.KITTI)
+  assert np.argwhere(metres).tolist() == [[11, 19]] and metres.max() == 10  # KITTI counts from 1
+  image.read_rgb(made / "d_0002_sync/rgb/0000000000.png")  # a PNG indeed
+  (tmp_path / "raw/2011_09_26/d_0001_sync/velodyne_points/data/0000000002.BIN").write_bytes(b"")
+  assert run(*args, "--output", tmp_path / "two") == 2
+  assert "0000000002.BIN: 0 bytes are no whole number of points" in capsys.readouterr().err
+
+
+def test_raw_drives_that_are_not_rectified_alone_are_refused(tmp_path, capsys):
+  _raw_tree(tmp_path / "raw", {"d_0003_extract": (["0000000000.png"], {})})
+  assert run("--kitti_raw", tmp_path / "raw", "--output", tmp_path / "out") == 2
+  assert "d_0003_extract (expected KITTI raw, synced and rectified)" in capsys.readouterr().err
+  assert not (tmp_path / "out").exists()
+
+
+def test_frames_of_a_folder_are_taken_in_the_order_of_their_numbers(tmp_path):
+  for k in range(1, 13):
+    image.write_png(tmp_path / "in" / f"{k}.png", np.full((16, 24, 3), k * 20, np.uint8))
+    (tmp_path / "in" / f"._{k}.png").write_bytes(bytes(200))
+  out = tmp_path / "out.npy"
+  assert run(tmp_path / "in", "--fps", 100, "--output", out) == 0
+  rates = np.load(out).reshape(11, 200, -1).mean((1, 2))
+  assert (np.diff(rates) > 0).all()
+
+
+def test_frames_of_a_video_stand_at_their_time_stamps(tmp_path):
+  """One dark frame, a bright one after 10 ms, and the same again after another 90 ms."""
+  frames = np.stack([np.full((32, 48, 3), v, np.uint8) for v in (20, 230, 230)])
+  command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo"]
+  command += ["-pix_fmt", "rgb24", "-s", "48x32", "-i", "-", "-fps_mode", "vfr"]
+  command += ["-vf", "settb=1/1000,setpts='if(lt(N,2),N*10,100)'", "-enc_time_base", "1:1000"]
+  command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "1", "12:30.mp4"]
+  command[-1] = str(tmp_path / command[-1])
+  subprocess.run(command, input=frames.tobytes(), check=True)
+  out = tmp_path / "out.npy"
+  assert run(tmp_path / "12:30.mp4", "--output", out) == 0
+  stream = np.load(out)
+  dark, bright = _light(frames[:2]).mean((1, 2)) / 2  # spikes a step
+  assert len(stream) == 2000
+  assert stream[:200].mean() == pytest.approx((dark + bright) / 2, abs=0.02)
+  assert stream[200:].mean() == pytest.approx(bright, abs=0.02)
+  folder = tmp_path / "windows"
+  assert run(tmp_path / "12:30.mp4", "--windows", "--steps", 400, "--output", folder) == 0
+  middle = np.load(folder / "000001.npy")  # 10 ms before and after
+  assert middle[200:].mean() == pytest.approx(bright, abs=0.02)
+  assert middle[:200].mean() == pytest.approx((dark + bright) / 2, abs=0.02)
+  last = np.load(folder / "000002.npy")
+  assert last.mean() == pytest.approx(bright, abs=0.02)
+  assert run(tmp_path / "12:30.mp4", "--fps", 100, "--output", tmp_path / "even.npy") == 0
+  assert len(np.load(tmp_path / "even.npy")) == 400
 
 
 def test_all_sample_frames_are_found_with_their_neighbours(samples):

@@ -29,9 +29,11 @@ def test_stream_equals_one_simulation_and_does_not_depend_on_the_chunk():
   timing = streams.Timing(fps=100.0)  # 200 steps between frames, 800 in all
   sensor = spike_camera.Sensor(shot_noise=0.01)
   whole = simulate(KEY, frames, 800, sensor)
-  assert streams.total_steps(5, timing) == 800
+  assert streams.total_steps(streams.times_of(5, timing), timing) == 800
   for chunk in (64, 256):
-    pieces = list(streams.stream(KEY, iter(frames), 5, timing, sensor, chunk))
+    pieces = list(
+      streams.stream(KEY, iter(frames), streams.times_of(5, timing), timing, sensor, chunk)
+    )
     got = np.concatenate(pieces, -1)
     assert got.shape == (24, 40, 100)
     # The moments of the steps are computed differently, so a few spikes may move by a step.
@@ -47,16 +49,20 @@ def test_stream_takes_frames_one_by_one():
       yield np.full((24, 40), i / 29, np.float32)
 
   timing = streams.Timing(fps=1000.0)  # 20 steps between frames
-  pieces = streams.stream(KEY, frames(), 30, timing, chunk=40)
+  pieces = streams.stream(KEY, frames(), streams.times_of(30, timing), timing, chunk=40)
   next(pieces)
   assert len(taken) <= 4
-  assert 5 + sum(p.shape[-1] for p in pieces) == streams.total_steps(30, timing) // 8 == 72
+  assert (
+    5 + sum(p.shape[-1] for p in pieces)
+    == streams.total_steps(streams.times_of(30, timing), timing) // 8
+    == 72
+  )
 
 
 def test_total_steps_counts_whole_bytes():
-  assert streams.total_steps(1, streams.Timing(30.0)) == 0
-  assert streams.total_steps(4, streams.Timing(30.0)) == 2000
-  assert streams.total_steps(2, streams.Timing(30.0)) == 664
+  timing = streams.Timing(30.0)
+  for count, steps in ((1, 0), (4, 2000), (2, 664)):
+    assert streams.total_steps(streams.times_of(count, timing), timing) == steps
 
 
 def test_window_has_its_frame_in_the_middle():
@@ -93,13 +99,46 @@ def test_flow_interpolation_brings_spikes_nearer_to_truth():
   truth = simulate(KEY, np.stack([_pattern(4 * i / 16) for i in range(17)]), 640, sensor)
   frames = [_pattern(0.0), _pattern(4.0)]
   error = {}
-  for interpolation in streams.INTERPOLATIONS:
+  for interpolation in ("linear", "flow"):
     timing = streams.Timing(fps=20_000 / 640, interpolation=interpolation)
-    made = np.concatenate(list(streams.stream(KEY, iter(frames), 2, timing, sensor)), -1)
+    made = np.concatenate(
+      list(streams.stream(KEY, iter(frames), streams.times_of(2, timing), timing, sensor)), -1
+    )
     assert made.shape == truth.shape
     difference = spikes.bin_counts(made, 10) - spikes.bin_counts(np.asarray(truth), 10)
     error[interpolation] = np.abs(difference[8:-8, 8:-8]).mean()
   assert error["flow"] < 0.6 * error["linear"], error
+
+
+def _closed_form(times, lights, moments):
+  """Light at some moments of a scene of one grey that changes linearly between its frames."""
+  return np.interp(moments, times, lights)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "flow"])
+def test_frames_stand_at_their_own_times(interpolation):
+  """Unevenly spaced frames of one grey: charge and spikes follow from the blend's integral."""
+  times = np.array([0.0, 0.0031, 0.0040, 0.0200, 0.0210, 0.0452])
+  lights = np.array([0.1, 0.9, 0.3, 0.8, 0.0, 1.0])
+  frames = [np.full((16, 24), v, np.float32) for v in lights]
+  quiet = spike_camera.Sensor(random_phase=False)
+  timing = streams.Timing(None, interpolation=interpolation)
+  total = streams.total_steps(times, timing)
+  assert total == 904  # 0.0452 s at 20 kHz
+  steps = (np.arange(total) + 0.5) / timing.rate
+  fired = np.floor(np.cumsum(_closed_form(times, lights, steps)) / quiet.threshold + 1e-4)
+  for chunk in (64, 256):
+    made = np.concatenate(
+      list(streams.stream(KEY, iter(frames), times, timing, quiet, chunk)), axis=-1
+    )
+    counts = np.cumsum(np.asarray(spikes.bits(made), np.int64)[8, 12])
+    assert abs(counts - fired).max() <= 1, interpolation
+  assert streams.reach(128, timing, times) == 2  # 3.2 ms to either side: 0.0040 reaches to 0.0
+  window = streams.window(KEY, np.stack(frames[:5]), 128, timing, quiet, times[:5])
+  around = times[2] + (np.arange(128) + 0.5 - 64) / timing.rate
+  total = _closed_form(times, lights, around).sum() / quiet.threshold
+  tolerance = 1 if interpolation == "linear" else 4  # by flow five keyframes stand for the window
+  assert abs(np.asarray(spikes.bits(window))[8, 12].sum() - total) <= tolerance
 
 
 def test_window_by_flow_moves():

@@ -109,8 +109,8 @@ def decode(
 
 
 def _open(source, formats: tuple[str, ...]) -> Image.Image:
-  with warnings.catch_warnings():  # of large pictures: `decode` compares them with the file
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+  with warnings.catch_warnings():  # of large pictures, which `decode` compares with the file, and
+    warnings.simplefilter("ignore")  # of damaged EXIF blocks, whose pictures are whole
     return Image.open(source, formats=formats)
 
 
@@ -121,10 +121,12 @@ def _orientation(image: Image.Image) -> int:
     return 1
   exif = Image.Exif()
   try:
-    exif.load(data)
-    found = exif.get(_ORIENTATION, 1)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      exif.load(data)
+      found = exif.get(_ORIENTATION, 1)
   except _DAMAGE:
-    return 1  # the picture itself is whole, and viewers show it
+    return 1
   return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 

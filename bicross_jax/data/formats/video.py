@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bicross_jax import errors, files
-from bicross_jax.data.formats import image
+from bicross_jax.data.formats import image, listing
 
-PICTURES = (".png", ".jpg", ".jpeg")
 _MOST_BYTES_A_BYTE = 1 << 15  # black 4K frames are 8000 times smaller in H.264
 _ALWAYS_FINE = 1 << 26
+_TICK = 1e-3  # seconds; Matroska and WebM round time stamps to this
 
 
 class Frames(NamedTuple):
@@ -22,7 +22,9 @@ class Frames(NamedTuple):
   Attributes:
     path: the video file or the folder.
     names: one name a frame, without suffix: those of the pictures, or the number in the video.
-    fps: frames a second as the file says; None for a folder.
+    fps: frames a second where they are evenly spaced in time; None where they are not, and where
+      that is not known: for a folder, and a video without time stamps.
+    times: float64[count], seconds after the first frame, increasing; None where not known.
     shape: (height, width) of every frame.
     read: makes a new pass over all frames: () -> iterator of uint8[H, W, 3], sRGB.
   """
@@ -30,14 +32,16 @@ class Frames(NamedTuple):
   path: pathlib.Path
   names: list[str]
   fps: float | None
+  times: np.ndarray | None
   shape: tuple[int, int]
   read: Callable[[], Iterator[np.ndarray]]
 
 
 def open_frames(path) -> Frames:
-  """Opens a folder of PNG or JPEG files (in the order of their names) or a video file.
+  """Opens a folder of PNG or JPEG files (in natural order of their names) or a video file.
 
-  A video is decoded once to count its frames: what files say about that is often wrong.
+  A video is decoded once to count its frames and to learn when each is shown: what files say about
+  their number and rate is often wrong.
 
   Raises:
     errors.BadFileError: nothing there, no pictures, no video, or (while reading) a damaged frame
@@ -48,9 +52,9 @@ def open_frames(path) -> Frames:
 
 
 def _folder(path: pathlib.Path) -> Frames:
-  pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+  pictures = [path / name for name in listing.names(path, listing.PICTURES)]
   if not pictures:
-    raise errors.BadFileError(path, "holds no pictures", "files " + ", ".join(PICTURES))
+    raise errors.BadFileError(path, "holds no pictures", "files " + ", ".join(listing.PICTURES))
   names = [p.stem for p in pictures]
   if len(set(names)) < len(names):
     raise errors.BadFileError(path, "has two pictures of one name with different suffixes")
@@ -60,7 +64,7 @@ def _folder(path: pathlib.Path) -> Frames:
     for picture in pictures:
       yield _checked(picture, image.read_rgb(picture), shape)
 
-  return Frames(path, names, None, shape, read)
+  return Frames(path, names, None, None, shape, read)
 
 
 def _video(path: pathlib.Path) -> Frames:
@@ -74,23 +78,23 @@ def _video(path: pathlib.Path) -> Frames:
       raise errors.BadFileError(
         path, f"declares frames of {height:.0f}x{width:.0f} pixels in {length} bytes"
       )
-    fps, count, shape = video.get(cv2.CAP_PROP_FPS), 0, None
+    fps, stamps, shape = video.get(cv2.CAP_PROP_FPS), [], None
     while video.grab():
-      if not count:
+      if not stamps:
         found, frame = video.retrieve()
         if not found:
           break
         shape = frame.shape[:2]
-      count += 1
+      stamps.append(video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
   finally:
     video.release()
-  if not count:
+  if not stamps:
     raise errors.BadFileError(path, "cannot be decoded", "a video or a folder of pictures")
 
   def read():
     video = _open_video(path)
     try:
-      for i in range(count):
+      for i in range(len(stamps)):
         found, frame = video.read()
         if not found:
           raise errors.BadFileError(path, f"frame {i} cannot be decoded")
@@ -98,8 +102,29 @@ def _video(path: pathlib.Path) -> Frames:
     finally:
       video.release()
 
-  fps = float(fps) if math.isfinite(fps) and fps > 0 else None
-  return Frames(path, [f"{i:06d}" for i in range(count)], fps, shape, read)
+  fps, times = _timing(np.array(stamps), float(fps))
+  return Frames(path, [f"{i:06d}" for i in range(len(stamps))], fps, times, shape, read)
+
+
+def _timing(stamps: np.ndarray, fps: float) -> tuple[float | None, np.ndarray | None]:
+  """(`Frames.fps`, `Frames.times`) of a video.
+
+  Stamps that lie on an even grid but for the container's rounding are put back on it: on that of
+  the rate that the file declares, or else on the one from the first stamp to the last.
+
+  Args:
+    stamps: float64[count], seconds.
+    fps: what the file declares.
+  """
+  number, stamps = np.arange(len(stamps)), stamps - stamps[0]
+  if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
+    return None, None  # as bare H.264, which has no stamps (and declares a rate of its own making)
+  rates = [fps] if math.isfinite(fps) and fps > 0 else []
+  rates += [number[-1] / stamps[-1]] if stamps[-1] > 0 else []
+  for rate in rates:
+    if (abs(stamps - number / rate) <= _TICK).all():
+      return rate, number / rate
+  return None, stamps if rates else None
 
 
 def _open_video(path: pathlib.Path):
@@ -109,7 +134,8 @@ def _open_video(path: pathlib.Path):
 
   level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
   try:
-    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # FFmpeg takes what stands before a colon for a protocol, but not in an absolute path.
+    return cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
   finally:
     cv2.utils.logging.setLogLevel(level)
 

@@ -1,4 +1,4 @@
-"""KITTI raw drives made into the layout that BiCross trains on (bicross.md section 1).
+"""KITTI raw drives made into the layout that the authors of BiCross train on.
 
 <output>/input/<date>/<drive>/rgb/NAME.png         the colour image as it is
 <output>/input/<date>/<drive>/spike/npy/NAME.npy   (T, H, W) spikes around the frame
@@ -7,16 +7,18 @@
 
 from collections.abc import Iterator
 import functools
+import os
 import pathlib
 from typing import NamedTuple
 
 from bicross_jax import errors, files
-from bicross_jax.data.formats import depth, image, kitti, video
-from bicross_jax.data.simulate import missing, spike_files
-from bicross_jax.data.simulate import workers as processes
+from bicross_jax.data.formats import depth, image, kitti, listing
+from bicross_jax.data.layouts import frames as layouts
+from bicross_jax.data.simulate import missing, parallel, spike_files
 from bicross_jax.sim import streams
 
 FPS = 10.0  # of the cameras and the laser
+_UNRECTIFIED = "_extract"  # what KITTI calls "unsynced+unrectified data"
 
 
 class Frame(NamedTuple):
@@ -41,28 +43,45 @@ class Frame(NamedTuple):
 def find_frames(root) -> list[Frame]:
   """All frames under <root>/<date>/<drive>/image_02/data, in order.
 
+  Drives named `_extract` are left out with a word: their images are not rectified, as calibration
+  and depth are. Images may be missing, and scans; of several kinds of one image the PNG is taken.
+
   Raises:
     errors.UserError: there are none.
   """
   root = pathlib.Path(root)
-  frames = []
-  for images in sorted(root.glob("*/*/image_02/data")):
-    drive = images.parent.parent
-    near = {
-      int(p.stem): p
-      for p in sorted(images.iterdir())
-      if p.suffix in video.PICTURES and p.stem.isdecimal()
-    }
-    for index, rgb in near.items():
-      scan = drive / "velodyne_points" / "data" / f"{rgb.stem}.bin"
-      frames.append(
-        Frame(drive.parent.name, drive.name, index, rgb, scan if scan.is_file() else None, near)
-      )
-  if not frames:
+  found, unrectified = [], []
+  for date in listing.folders(root):
+    for drive in listing.folders(root / date):
+      images = layouts.pictures(root / date / drive / "image_02" / "data")
+      if images and drive.endswith(_UNRECTIFIED):
+        unrectified.append(f"{date}/{drive}")
+      elif images:
+        found += _drive(root / date / drive, images)
+  if unrectified:
+    told = f"{len(unrectified)} drives whose images are not rectified: {', '.join(unrectified)}"
+    if not found:
+      raise errors.UserError(f"{root} holds only {told} (expected KITTI raw, synced and rectified)")
+    print(f"left out: {told}", flush=True)
+  if not found:
     raise errors.UserError(
       f"{root}: no images in <date>/<drive>/image_02/data (KITTI raw, synced and rectified)"
     )
-  return frames
+  return found
+
+
+def _drive(drive: pathlib.Path, images: list[str]) -> list[Frame]:
+  folder, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
+  scan_of = {name.partition(".")[0]: scans / name for name in listing.names(scans, (".bin",))}
+  by_index = {
+    int(stem): folder / f"{stem}{suffix}"
+    for stem, suffix in map(os.path.splitext, images)
+    if stem.isdecimal()
+  }
+  return [
+    Frame(drive.parent.name, drive.name, index, rgb, scan_of.get(rgb.stem), by_index)
+    for index, rgb in by_index.items()
+  ]
 
 
 def write_frame(frame: Frame, output, plan: spike_files.Plan) -> bool:
@@ -103,7 +122,7 @@ def write_all(
   frames: list[Frame], output, plan: spike_files.Plan, workers: int = 1
 ) -> Iterator[bool]:
   """`write_frame` for each of the frames, by several processes; yields what it returns."""
-  return processes.each(functools.partial(write_frame, output=output, plan=plan), frames, workers)
+  return parallel.each(functools.partial(write_frame, output=output, plan=plan), frames, workers)
 
 
 def _write_depth(frame: Frame, path: pathlib.Path, shape) -> None:
@@ -116,7 +135,7 @@ def _write_depth(frame: Frame, path: pathlib.Path, shape) -> None:
 
 def _copy_picture(source: pathlib.Path, target: pathlib.Path) -> None:
   picture = image.read_rgb(source)
-  if source.suffix != ".png":
+  if source.suffix.lower() != ".png":
     image.write_png(target, picture)
     return
   with files.write_whole(target) as file:

@@ -18,8 +18,7 @@ from bicross_jax import errors
 from bicross_jax.data import dataset, sets
 from bicross_jax.data.formats import image
 from bicross_jax.data.layouts import frames
-from bicross_jax.data.simulate import spike_files
-from bicross_jax.data.simulate import workers as processes
+from bicross_jax.data.simulate import parallel, spike_files
 
 FPS = {  # of the cameras; for Virtual KITTI, those of the drives that it copies
   "drivingstereo": 10.0,
@@ -170,14 +169,14 @@ def write(job: Job, plan: spike_files.Plan) -> bool:
 def write_all(jobs: Sequence[Job], plan: spike_files.Plan, workers: int = 1) -> Iterator[bool]:
   """`write` for each of the jobs, by several processes; yields what it returns.
 
-  What a killed run left unfinished an hour ago or more (`.NAME.npy.*.part`) is removed.
+  What a killed run left unfinished an hour ago or more (`.NAME.*.part`) is removed.
   """
   _sweep({os.path.dirname(job.output) for job in jobs})
-  return processes.each(functools.partial(write, plan=plan), jobs, workers)
+  return parallel.each(functools.partial(write, plan=plan), jobs, workers)
 
 
 def _sweep(folders: Iterable[str]) -> None:
   for folder in folders:
-    for path in pathlib.Path(folder).glob(".*.npy.*.part"):
+    for path in pathlib.Path(folder).glob(".*.????????.part"):
       if path.stat().st_mtime < time.time() - _STALE:
         path.unlink()

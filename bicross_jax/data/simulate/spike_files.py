@@ -6,14 +6,15 @@ has another size is an error unless it may be replaced. A file takes its name on
 
 from collections.abc import Iterator, Sequence
 import pathlib
+import shutil
 from typing import NamedTuple
-import zlib
 
 import jax
 import numpy as np
 
 from bicross_jax import errors, files
 from bicross_jax.data.formats import image, npy, spikes, video
+from bicross_jax.ops.keys import named_key
 from bicross_jax.sim import spike_camera, streams
 
 _light = jax.jit(spike_camera.light)
@@ -23,7 +24,7 @@ class Plan(NamedTuple):
   """What is simulated.
 
   Attributes:
-    timing: frame rate, step rate and interpolation.
+    timing: step rate, interpolation, and the frame rate of images that have no times.
     steps: length of a window around a frame; a multiple of 8.
     sensor: the spike camera.
     seed: of all random draws; every output draws its own by its name.
@@ -78,12 +79,17 @@ def lights_of(pictures: Sequence, shape: tuple[int, int]) -> list[np.ndarray]:
 def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:
   """Writes one stream from the first frame to the last, as .dat or .npy (T, H, W).
 
+  Args:
+    frames: with their times.
+    output: the file.
+    plan: what is simulated.
+
   Yields:
     the number of steps that each piece added; nothing when the file is already there.
   """
   output = pathlib.Path(output)
   height, width = plan.size or frames.shape
-  total = streams.total_steps(len(frames.names), plan.timing)
+  total = streams.total_steps(frames.times, plan.timing)
   if not total:
     raise errors.UserError(f"{frames.path}: {len(frames.names)} frame(s) last less than 8 steps")
   if output.suffix not in (".dat", ".npy"):
@@ -91,12 +97,13 @@ def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:
   shape = (total, height, width)
   if is_finished(output, shape, plan.overwrite):
     return
-  key = _key(plan.seed, output.name)
+  _require_space(output, total * height * width // (1 if output.suffix == ".npy" else 8))
+  key = named_key(plan.seed, output.name)
   lights = (light_of(frame, plan.size) for frame in frames.read())
   with files.write_whole(output) as file:
     if output.suffix == ".npy":
       file.write(npy.header_bytes(shape, np.uint8))
-    for packed in streams.stream(key, lights, len(frames.names), plan.timing, plan.sensor):
+    for packed in streams.stream(key, lights, frames.times, plan.timing, plan.sensor):
       bits = spikes.unpack_time(packed)
       file.write(bits.tobytes() if output.suffix == ".npy" else spikes.dat_bytes(bits))
       yield bits.shape[0]
@@ -105,11 +112,16 @@ def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:
 def write_windows(frames: video.Frames, folder, plan: Plan) -> Iterator[bool]:
   """Writes folder/NAME.npy for each frame: a window (steps, H, W) with the frame in its middle.
 
+  Args:
+    frames: with their times.
+    folder: where the files go.
+    plan: what is simulated.
+
   Yields:
     for each frame whether its file was made (or was there already).
   """
   folder = pathlib.Path(folder)
-  count, n = len(frames.names), streams.reach(plan.steps, plan.timing)
+  count, n = len(frames.names), streams.reach(plan.steps, plan.timing, frames.times)
   shape = (plan.steps, *(plan.size or frames.shape))
   source, held, lights = frames.read(), {}, {}
   ready = 0
@@ -121,17 +133,21 @@ def write_windows(frames: video.Frames, folder, plan: Plan) -> Iterator[bool]:
     if is_finished(output, shape, plan.overwrite):
       yield False
     else:
-      around = [min(max(j, 0), count - 1) for j in range(i - n, i + n + 1)]
+      places = np.arange(i - n, i + n + 1)
+      around = np.clip(places, 0, count - 1)
+      times = frames.times[around] + (places - around)  # beyond the ends the scene rests
       for j in around:
         if j not in lights:
           lights[j] = light_of(held[j], plan.size)
-      write_window(output, [lights[j] for j in around], plan, name)
+      write_window(output, [lights[j] for j in around], plan, name, times)
       yield True
     held.pop(i - n, None)
     lights.pop(i - n, None)
 
 
-def write_window(output, lights: list[np.ndarray], plan: Plan, name: str) -> None:
+def write_window(
+  output, lights: list[np.ndarray], plan: Plan, name: str, times: np.ndarray | None = None
+) -> None:
   """Writes the window around the middle one of some frames as .npy (steps, H, W).
 
   Args:
@@ -139,9 +155,10 @@ def write_window(output, lights: list[np.ndarray], plan: Plan, name: str) -> Non
     lights: 2 n + 1 frames, float32[H, W], as `streams.window` takes them.
     plan: what is simulated.
     name: of the frame, for its random draws.
+    times: when the frames are, as `streams.window` takes them.
   """
   packed = streams.window(
-    _key(plan.seed, name), np.stack(lights), plan.steps, plan.timing, plan.sensor
+    named_key(plan.seed, name), np.stack(lights), plan.steps, plan.timing, plan.sensor, times
   )
   spikes.write_npy(output, spikes.unpack_time(packed))
 
@@ -174,5 +191,9 @@ def _is_npy(path, shape) -> bool:
   return header.shape == shape and header.dtype == np.uint8
 
 
-def _key(seed: int, name: str):
-  return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+def _require_space(output: pathlib.Path, needed: int) -> None:
+  free = shutil.disk_usage(files.make_folder(output.parent)).free
+  if needed > free:
+    raise errors.UserError(
+      f"{errors.shown(output)} would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+    )
