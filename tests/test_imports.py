@@ -81,7 +81,7 @@ ALLOWED = {
 }
 _NEVER = {"models", "recipes", "commands", "train"}
 FORBIDDEN = {
-  **{room: _NEVER for room in ("data", "sim", "tasks", "evaluation", "viz", "config")},
+  **dict.fromkeys(("data", "sim", "tasks", "evaluation", "viz", "config"), _NEVER),
   **{room: {"commands"} for room in ("convert", "inference.py", "cli.py", "export.py")},
 }
 
