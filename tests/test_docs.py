@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 
+from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
 
@@ -89,6 +90,8 @@ def test_nothing_shipped_cites_a_page_that_is_not_there():
     for path in re.findall(r"\bdocs/[\w/]+\.\w+", text):
       if not (ROOT / path).is_file():
         wrong.append(f"{_name(file)}: {path}")
+    hidden = r"(?<!systems/)\b\w+\.md,? (?:section|\d)|\bDESIGN\b|\bshared/|\breference/\w+\.md"
+    wrong += [f"{_name(file)}: {found}" for found in re.findall(hidden, text)]
   assert not wrong
 
 
@@ -105,6 +108,8 @@ def test_the_page_of_fields_has_every_field_and_no_other():
     if not said & words:
       lacking.append(name)
   assert not lacking
+  fields = {f for name in tasks.NAMES for f in tasks.create(name).protocol._fields}
+  assert not fields - words
   dotted = {
     w for w in words if re.match(r"(input|model|loss|optim|distill|adapt|front_end|train)\.", w)
   }
@@ -121,12 +126,20 @@ FILES = (
 )
 
 
+def test_code_of_the_worked_example_is_code_that_tests_run():
+  page = (ROOT / "docs" / "adding_a_system.md").read_text()
+  pieces = re.findall(r"^<!-- (\S+) -->\n```python\n(.*?)^```", page, re.S | re.M)
+  assert len(pieces) == page.count("```python")
+  assert not [code for file, code in pieces if code not in (ROOT / file).read_text()]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
   """A folder in which everything lies that the pages' commands take."""
   folder = tmp_path_factory.mktemp("place")
-  (folder / "configs").symlink_to(ROOT / "configs")
-  runs = {word for _, words in _commands() for word in words if word.startswith("runs/bicross/")}
+  for name in ("configs", "tests"):
+    (folder / name).symlink_to(ROOT / name)
+  runs = {word for _, words in _commands() for word in words if word.startswith("runs/")}
   for name in ("RUN/checkpoints", "frames", "data", *(f"{run}/checkpoints" for run in runs)):
     (folder / name).mkdir(parents=True)
   for name in FILES:

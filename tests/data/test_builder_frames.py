@@ -117,7 +117,7 @@ def test_a_recording_stored_as_respike_does(samples, tmp_path):
   groups = bits[88:96, ::-1].reshape(8, 250, 50, 8)[..., ::-1]
   np.testing.assert_array_equal(seen, groups.reshape(8, 250, 400))
   whole = bits[135:166, ::-1].reshape(-1, 250, 50, 8)[..., ::-1].reshape(-1, 250, 400)
-  assert np.corrcoef(whole.mean(0).ravel(), grey.ravel())[0, 1] > 0.98  # data/README.md: 0.987
+  assert np.corrcoef(whole.mean(0).ravel(), grey.ravel())[0, 1] > 0.98  # it is 0.987
 
 
 def test_real_nyu_frames(samples, tmp_path):
@@ -142,7 +142,7 @@ def test_real_nyu_frames(samples, tmp_path):
     t["key"][-5:]: (t["depth"], rgb) for t, rgb, _, _ in _examples(data, "test", (480, 640), 8)
   }
   for number, valid, low, high in (("00000", 0.733, 1.390, 6.625), ("00050", 0.751, 0.887, 8.266)):
-    depth, rgb = found[number]  # data/README.md, section 6
+    depth, rgb = found[number]
     assert (depth > 0).mean() == pytest.approx(valid, abs=5e-4)
     assert depth[depth > 0].min() == pytest.approx(low, abs=5e-4)
     assert depth.max() == pytest.approx(high, abs=5e-4)
@@ -151,7 +151,7 @@ def test_real_nyu_frames(samples, tmp_path):
 
 
 def test_kitti_as_published_with_laser_scans(samples, tmp_path):
-  """KITTI raw alone: depth is the scan's, as counted in data/README.md, section 1."""
+  """KITTI raw alone: depth is the scan's, as counted when the samples were cut."""
   drives = ("2011_09_26_drive_0009_sync", "2011_09_26_drive_0002_sync")
   date = tmp_path / "2011_09_26"
   date.mkdir()

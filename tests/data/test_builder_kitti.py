@@ -215,7 +215,7 @@ def test_real_frames(samples, tmp_path, monkeypatch):
   assert [t["depth"].shape for t in truths] == [(375, 1242)] * 2
   assert batch["crop"].tolist() == [[23, 13, 352, 1216]] * 2
   valid = truths[0]["depth"] > 0
-  assert valid.mean() == pytest.approx(0.195, abs=5e-4)  # shared/data/README.md, section 3
+  assert valid.mean() == pytest.approx(0.195, abs=5e-4)  # as counted when the sample was cut
   assert truths[0]["depth"][valid].min() == pytest.approx(5.33, abs=5e-3)
   assert truths[0]["depth"].max() == pytest.approx(84.89, abs=5e-3)
   rate = np.unpackbits(batch["spike"][0], axis=-1).mean(axis=-1)
@@ -233,7 +233,7 @@ def test_the_layout_that_simulate_spikes_writes(samples, tmp_path, monkeypatch):
   parts = {"train": (first, second), "validation": (first,), "test": (first, second)}
   data = _open(tmp_path / "tree", height=352, width=1216, parts=parts)
   ((batch, truths),) = _batches(data, 352, 1216, 16).evaluation("test")
-  assert [int((t["depth"] > 0).sum()) for t in truths] == [16862, 18797]  # data/README.md
+  assert [int((t["depth"] > 0).sum()) for t in truths] == [16862, 18797]  # likewise
   assert truths[0]["depth"].sum() / 16862 == pytest.approx(17.1630, abs=2e-3)
   rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)
   light = (batch["rgb"].mean(axis=-1) / 255) ** 2.2
