@@ -132,3 +132,26 @@ def test_a_folder_that_cannot_be_written_or_is_full(numbers, tmp_path, monkeypat
   with pytest.raises(errors.UserError, match="GB free"):
     storage.prepare(numbers, CONFIG, tmp_path)
   assert not list(itertools.chain(*(tmp_path.rglob(p) for p in ("*.array_record*", "1.0.0"))))
+
+
+@pytest.mark.parametrize("place", ["", "numbers", "numbers/a"])
+def test_a_file_where_the_folder_should_be(numbers, tmp_path, place):
+  file = tmp_path / "root" / place
+  file.parent.mkdir(parents=True, exist_ok=True)
+  file.write_text("")
+  with pytest.raises(errors.UserError, match=f"{file} is a file.*BICROSS_DATA"):
+    storage.prepare(numbers, CONFIG, tmp_path / "root")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), b"[1]", b"{}", b'{"name": "numbers"}', None])
+def test_a_damaged_description_of_a_built_set(numbers, tmp_path, content):
+  folder = storage.pathlib.Path(storage.prepare(numbers, CONFIG, tmp_path).data_dir)
+  file = folder / "dataset_info.json"
+  file.unlink()
+  if content is not None:
+    file.write_bytes(content)
+  with pytest.raises(errors.UserError, match=f"damaged.*delete the folder {folder}") as caught:
+    storage.prepare(numbers, CONFIG, tmp_path)
+  assert "\n" not in str(caught.value)
+  storage.shutil.rmtree(folder)
+  assert len(storage.prepare(numbers, CONFIG, tmp_path).as_data_source("test")) == 3

@@ -1,11 +1,17 @@
 import dataclasses
 
+import jax
 import numpy as np
+import pytest
 
+from bicross_jax import errors
 from bicross_jax.data import pipeline
+from bicross_jax.data import world as data_world
 from bicross_jax.data.builders import storage
 from bicross_jax.data.builders import world as builder
 from bicross_jax.sim import domains, world
+
+SPEC = {"depth": np.float32, "label": np.uint8}
 
 
 def _config(**overrides):
@@ -49,24 +55,17 @@ def test_the_name_changes_with_all_that_makes_the_content(monkeypatch):
   assert _config().name != plain
 
 
-def test_two_builds_are_equal_byte_for_byte(world_config, tmp_path):
-  folders = [pipeline.open(world_config).folder]
-  again = storage.prepare(builder.World, _config(), tmp_path)
-  folders.append(storage.pathlib.Path(again.data_dir))
-  names = [sorted(p.name for p in folder.glob("*.array_record*")) for folder in folders]
-  assert names[0] == names[1] and len(names[0]) == 3
-  for name in names[0]:
-    assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-  assert len(set(again.info.metadata["sha256"].values())) == 3
-
-
-def test_an_example_is_a_function_of_its_index(world_config, world_spec, tmp_path):
+def test_an_example_is_a_function_of_its_part_and_index(world_config, tmp_path):
+  """A smaller world, built here, has the first examples of the shared one, field for field."""
   few = storage.prepare(builder.World, _config(train=3, validation=1, test=1), tmp_path)
-  batches = pipeline.open(world_config).batches(world_spec, seed=0)
-  batch, truths = next(batches.evaluation("train"))
-  for i, example in enumerate(few.as_data_source("train")):
-    np.testing.assert_array_equal(example["depth"], truths[i]["depth"])
-    np.testing.assert_array_equal(example["spike"], batch["spike"][i])
+  every = storage.prepare(builder.World, _config(), storage.pathlib.Path(world_config.data_dir))
+  for part, count in few.sizes().items():
+    ours, theirs = few.as_data_source(part), every.as_data_source(part)
+    assert len(ours) == count
+    for i in range(count):
+      for name, x in ours[i].items():
+        np.testing.assert_array_equal(x, theirs[i][name])
+  assert len(set(few.info.metadata["sha256"].values())) == 3
 
 
 def test_parts_share_no_scene(world_config):
@@ -81,3 +80,76 @@ def test_bright_pixels_fire_more(world_config, world_spec):
   rate = np.unpackbits(batch["spike"], axis=-1).mean(axis=-1)
   grey = batch["rgb"].mean(axis=-1)
   assert np.corrcoef(rate.ravel(), grey.ravel())[0, 1] > 0.6
+
+
+@pytest.mark.parametrize(
+  "overrides, words",
+  [
+    (dict(domain="snowy"), "snowy.*clear"),
+    (dict(steps=10), "multiple of 8"),
+    (dict(train=0), "at least 1 example to train"),
+    (dict(sensors=("rgb", "events2")), "no sensor 'events2'.*rgb_right"),
+    (dict(sequence=81), "lasts 80 windows"),
+  ],
+)
+def test_wrong_parameters_are_told_before_anything_is_built(world_config, overrides, words):
+  world_config.update(data_dir="/proc/nowhere", **overrides)
+  with pytest.raises(errors.UserError, match=words):
+    pipeline.open(world_config)
+
+
+def test_the_choice_of_sensors_and_sequences_is_another_set_and_none_is_the_old_one():
+  names = [
+    _config(sensors=("rgb", "depth")).name,
+    _config(sensors=("depth",)).name,
+    _config(windows=2).name,
+    _config().name,
+  ]
+  assert len(set(names)) == 4
+  assert names[3] == "clear-24x40-t16-k3-n24.8.7-s0-0299283ce8"  # as before there was a choice
+
+
+def test_chosen_sensors_in_sequences(world_config):
+  """Windows of one scene follow each other; scenes have nothing to do with each other."""
+  world_config.update(
+    train=6, validation=1, test=5, sequence=3, sensors=("label", "rgb", "depth"), batch_size=1
+  )
+  data = pipeline.open(world_config)
+  spec = {name: jax.ShapeDtypeStruct((24, 40), t) for name, t in SPEC.items()}
+  batches = data.batches(spec, seed=0)
+  found = list(batches.evaluation("test", truth=("depth",)))
+  assert [t["key"] for _, (t,) in found] == [
+    f"clear/test/{i // 3:06d}/{i % 3:03d}" for i in range(5)
+  ]
+  assert [bool(b["reset"][0]) for b, _ in found] == [True, False, False, True, False]
+  changed = [
+    np.mean(a["label"] != b["label"]) for (a, _), (b, _) in zip(found, found[1:], strict=False)
+  ]
+  assert all(0 < changed[i] < changed[2] for i in (0, 1, 3))  # a scene's windows look alike
+  with pytest.raises(errors.UserError, match="no field 'spike'.*label"):
+    data.batches({"spike": jax.ShapeDtypeStruct((24, 40, 2), np.uint8)}, seed=0)
+
+
+def test_a_drive_comes_as_evaluation_does(world_config, monkeypatch):
+  def frames(key, domain, count, *, height, width, steps, fps, sensors):
+    del key, steps
+    assert domain.name == "clear" and fps == 0.25 and "spike" in sensors
+    for i in range(count):
+      yield {
+        "rgb": np.full((height, width, 3), i, np.uint8),
+        "depth": np.full((height, width), i + 1, np.float32),
+      }
+
+  monkeypatch.setattr(data_world.drive, "frames", frames)
+  world_config.data_dir = "/proc/nowhere"  # nothing is built
+  data = pipeline.open(world_config)
+  assert data.drives
+  spec = {"rgb": jax.ShapeDtypeStruct((24, 40, 3), np.uint8)}
+  found = list(data.batches(spec, seed=0).drive(5, fps=0.25))
+  for i, (batch, (truth,)) in enumerate(found):
+    assert sorted(batch) == ["mask", "reset", "rgb"]
+    assert batch["rgb"].shape == (1, 24, 40, 3) and np.all(batch["rgb"] == i)
+    assert batch["mask"].tolist() == [True]
+    assert batch["reset"].tolist() == [i % 2 == 0]  # a scene lasts 8 s
+    assert np.all(truth["depth"] == i + 1) and truth["crop"].tolist() == [0, 0, 24, 40]
+    assert truth["key"] == f"clear, drive, {4 * i:.1f} s"

@@ -17,6 +17,16 @@ import tensorflow_datasets as tfds
 from bicross_jax import errors, folders
 
 VARIABLE = "BICROSS_DATA"  # a folder
+# What TFDS raises where the description of a built set is damaged or of another set.
+_DAMAGE = (
+  json_format.Error,
+  AssertionError,
+  KeyError,
+  OSError,
+  RuntimeError,
+  TypeError,
+  ValueError,
+)
 _VERBOSITY = threading.RLock()  # absl has one verbosity for all threads
 
 
@@ -89,7 +99,7 @@ def _open(builder_class, config, folder):
   try:
     with quiet():
       builder = builder_class(data_dir=folder, config=config)
-  except (json_format.Error, ValueError, TypeError, KeyError, OSError) as error:
+  except _DAMAGE as error:
     if not place.is_dir():
       raise
     raise damaged(place, f"{error}") from error
