@@ -1,4 +1,6 @@
+import grp
 import itertools
+import pwd
 import threading
 import time
 
@@ -155,3 +157,13 @@ def test_a_damaged_description_of_a_built_set(numbers, tmp_path, content):
   assert "\n" not in str(caught.value)
   storage.shutil.rmtree(folder)
   assert len(storage.prepare(numbers, CONFIG, tmp_path).as_data_source("test")) == 3
+
+
+def test_a_user_without_a_name_builds_too(numbers, tmp_path, monkeypatch):
+  def unknown(number):
+    raise KeyError(f"not found: {number}")
+
+  monkeypatch.setattr(pwd, "getpwuid", unknown)
+  monkeypatch.setattr(grp, "getgrgid", unknown)
+  assert len(storage.prepare(numbers, CONFIG, tmp_path).as_data_source("test")) == 3
+  assert pwd.getpwuid is unknown and grp.getgrgid is unknown

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import fcntl
+import grp
 import os
 import pathlib
+import pwd
 import shutil
 import sys
 import tempfile
@@ -73,10 +75,37 @@ def prepare(
       with (
         errors.writing(folder),
         quiet(),
+        _owners_without_names(),
         tempfile.TemporaryDirectory() as unused,
       ):  # TFDS wants a folder for downloads
         builder.download_and_prepare(file_format="array_record", download_dir=unused)
   return builder
+
+
+@contextlib.contextmanager
+def _owners_without_names() -> Iterator[None]:
+  """Lets a user whom the system has no name for build sets, as in containers.
+
+  TFDS asks epath for the sizes of files, and that looks up the names of their owner and group too;
+  where there is none the number stands for it.
+  """
+  lookups = [(pwd, "getpwuid", pwd.struct_passwd, 7), (grp, "getgrgid", grp.struct_group, 4)]
+
+  def tolerant(lookup, kind, length):
+    def look_up(number):
+      try:
+        return lookup(number)
+      except KeyError:
+        return kind([str(number), *[""] * (length - 1)])
+
+    return look_up
+
+  with contextlib.ExitStack() as stack:
+    for module, name, kind, length in lookups:
+      plain = getattr(module, name)
+      stack.callback(setattr, module, name, plain)
+      setattr(module, name, tolerant(plain, kind, length))
+    yield
 
 
 def damaged(path: str | os.PathLike, problem: str) -> errors.UserError:
