@@ -18,7 +18,7 @@ import ml_collections
 
 from bicross_jax import cli, errors, files, tasks
 from bicross_jax.config import check as checks
-from bicross_jax.config import grammar, rules
+from bicross_jax.config import grammar, rules, sections
 from bicross_jax.names import nearest
 
 ConfigDict = ml_collections.ConfigDict
@@ -155,7 +155,7 @@ def test_config(
       )
     judged = task.protocols[protocol]._asdict()
   made = ConfigDict({"eval": judged})
-  made.data = copy.deepcopy(source[entry.data])
+  made.data = _every_field(source[entry.data])
   for item in overrides:
     grammar.override(made, item)
   for field, value in checks.flatten(made):
@@ -166,6 +166,16 @@ def test_config(
   found = task.protocol(**made.eval)
   task.check(found)
   return Test(entry.data, made.data, found)
+
+
+def _every_field(section: ConfigDict) -> ConfigDict:
+  """A copy of a data section with every field that one can have: another set may be named in it."""
+  out = copy.deepcopy(section)
+  with out.unlocked():
+    for other in (sections.world(), sections.real("", "", 0, 0)):
+      for name in set(other) - set(out):
+        out[name] = other[name]
+  return out
 
 
 def evaluate(model, where: Test, part: str):

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 
 from bicross_jax import errors
+from bicross_jax.config import sections
 
 SIZE = (8, 12)
 
@@ -54,7 +55,8 @@ def pipeline(monkeypatch, missing=()):
 
 
 def section(height: int, domain: str) -> dict:
-  return dict(name="world", domain=domain, data_dir=None, height=height, width=12, batch_size=2)
+  none = sections.placeholder()
+  return dict(name="world", domain=domain, data_dir=none, height=height, width=12, batch_size=2)
 
 
 def config():

@@ -153,6 +153,16 @@ def test_fields_keep_their_type_and_wrong_ones_are_named():
       evaluate.test_config(config, **change)
 
 
+def test_a_network_of_the_world_is_tested_on_any_set():
+  texts = ["name=kitti", "domain=eigen", "data_dir=/data/kitti", "allow_missing=true", "limit=5"]
+  texts += ["parts.test=2011_09_26_drive_0003_sync,2011_09_26_drive_0005_sync", "crop=none"]
+  found = evaluate.test_config(fakes.config(), overrides=[f"data.{text}" for text in texts]).data
+  assert (found.name, found.domain, found.data_dir) == ("kitti", "eigen", "/data/kitti")
+  assert found.allow_missing is True and found.limit == 5 and found.crop == "none"
+  assert found.parts.test == ("2011_09_26_drive_0003_sync", "2011_09_26_drive_0005_sync")
+  assert found.height == 20 and evaluate.test_config(fakes.config()).data.data_dir is None
+
+
 def test_another_config_says_where():
   other = fakes.config()
   other.test, other.data.domain = "source", "rainy"
