@@ -1,158 +1,289 @@
-"""Runs a trained network on files: spike streams or pictures in, depth and pictures out."""
+"""Runs a trained network on files: what it predicts, pictures, videos.
 
-from collections.abc import Iterable, Iterator, Sequence
+    predict.py --checkpoint runs/bicross/crossmodality-synthetic-s0 a.dat --output out
+    predict.py --checkpoint runs/bicross/crossmodality-synthetic-s0 a.dat --stride 64 --output out
+    predict.py --checkpoint RUN_OF_AN_RGB_STAGE frames/ --output out
+
+An input is a file or a folder of files of a kind that the network takes: pictures (.png, .jpg),
+spike streams (.dat of the camera, .npy of shape (T, H, W), .npz with time last), or, for every
+network, .npz files whose arrays are the fields it reads by name, as in a batch but without its
+first axis ("rgb" uint8[H, W, 3], "events" uint8[H, W, T, C], ...); "rgb", "intrinsics" and the
+truth may stand beside them. For every input NAME of a depth network there are
+
+  NAME_depth.npy        float32 metres, in the input's size; 0 where the network gives no number
+  NAME_depth.png        16 bits, metres x 256 (what is farther than 255.99 m is written as that)
+  NAME_uncertainty.npy  float32, where the network has it
+  NAME.ply              a point cloud, where there are intrinsics
+  NAME.png              a picture: input, prediction and uncertainty, with their scales
+
+and of one that predicts classes NAME_label.png (indexed), NAME_overlay.png (over the RGB picture),
+NAME_uncertainty.npy and NAME.png.
+
+Of a stream, the window is taken that begins at step --start and is as long as the network's
+(128 steps). With --stride N a window is taken every N steps from there to the end of the stream;
+NAME is then NAME_0000000, NAME_0000064, ... after the window's first step, and there is a video
+instead of pictures. A .dat or .npy may be of any length: one window is in memory at a time (a
+.npz is read whole).
+
+A sequence (a stream with --stride; a folder with more than one file, in the order of the numbers
+in their names) also gives a video, named like the stream or folder. All its frames share one
+colour scale: that of the first frame, or --depth_range. A network with memory keeps it from frame
+to frame of a sequence.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
 import pathlib
-from typing import NamedTuple
+import sys
+from typing import Any
 
 import numpy as np
 
-from bicross_jax import errors, inference
-from bicross_jax.data.formats import depth as depth_files
-from bicross_jax.data.formats import image, npy, spikes
-from bicross_jax.ops import resize
-from bicross_jax.viz import colour, panels
-
-IMAGES = (".png", ".jpg", ".jpeg")
-PNG_DIVISOR = 256.0  # of the 16-bit PNG, as KITTI's
-FARTHEST = 65535 / PNG_DIVISOR  # metres; what 16 bits hold
+from bicross_jax import cli, errors, fields, files, tasks
+from bicross_jax.commands import inputs
+from bicross_jax.commands.inputs import Fields
+from bicross_jax.viz import colour, film, panels, video
 
 
-class Source(NamedTuple):
-  """A file, or a folder of files that are frames of one sequence, in the order of their names."""
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """Arguments, checked as far as that goes without opening a file; see --help."""
+  parser = cli.Parser(
+    "predict.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  add = parser.add_argument
+  add("inputs", nargs="+", help="files, or folders of files")
+  add("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
+  add("--output", required=True, type=pathlib.Path, help="folder for the results")
+  add("--start", type=int, default=0, help="first step of a stream's (first) window")
+  add("--stride", type=int, help="steps from one window to the next (default: one window only)")
+  add("--height", type=int, default=250, help="rows of a .dat stream (default 250)")
+  add("--width", type=int, default=400, help="columns of a .dat stream (default 400)")
+  add("--video", choices=("mp4", "gif", "none"), default="mp4", help="of a sequence (default mp4)")
+  add("--fps", type=float, default=10.0, help="frames a second of the video (default 10)")
+  add(
+    "--depth_range",
+    type=float,
+    nargs=2,
+    metavar=("LOW", "HIGH"),
+    help="metres that the colours of pictures and videos span",
+  )
+  cli.add_plugin(parser)
+  args = parser.parse_args(argv)
+  if args.start < 0:
+    parser.error(f"--start {args.start} is negative")
+  for name in ("stride", "height", "width"):
+    value = getattr(args, name)
+    if value is not None and value < 1:
+      parser.error(f"--{name} {value} is not positive")
+  if not video.SLOWEST <= args.fps <= video.FASTEST:
+    parser.error(f"--fps {args.fps:g} is not in {video.SLOWEST} .. {video.FASTEST}")
+  if args.depth_range and not 0 < args.depth_range[0] < args.depth_range[1] < float("inf"):
+    parser.error("--depth_range needs 0 < LOW < HIGH")
+  if not os.path.isdir(args.checkpoint):
+    raise errors.UserError(f"no folder {errors.shown(args.checkpoint)}")
+  return args
 
-  name: str
-  paths: list[pathlib.Path]
+
+def main(argv: Sequence[str]) -> int:
+  """Predicts what the arguments say; returns the exit status."""
+  args = parse(argv)
+  sources = inputs.find(args.inputs)
+  sequences = [source.name for source in sources if len(source.paths) > 1]
+  if args.stride is not None:
+    sequences = [path.stem for source in sources for path in source.paths]
+  videos = [f"{name}.{args.video}" for name in sequences if args.video != "none"]
+  check_output(args.output, args.inputs, sources, videos)
+
+  from bicross_jax import inference  # heavy, so only once the arguments are right
+
+  model = inference.load(args.checkpoint, plugins=args.plugin)
+  task = tasks.create(model.config.task)
+  if args.depth_range and task.name != "depth":
+    raise errors.UserError(f"--depth_range is of depth; this network predicts {task.name}")
+  window = inputs.Window(args.start, args.height, args.width)
+  sources = inputs.suitable(sources, model.inputs, args.stride is not None)
+  inputs.check(sources, model, window, args.stride)
+  writer = Writer(args, task, model.recipe.fields)
+  for name, count, frames in inputs.sequences(sources, model, window, args.stride):
+    writer.write(name, count, predict(model, task, frames))
+  print(writer.summary())
+  return 0
 
 
-def find_inputs(paths: Sequence, modality: str) -> list[Source]:
-  """The input files of a modality that `paths` (files or folders) hold, in order.
+class Writer:
+  """Leaves the results of sequences in a folder, and says what it left."""
 
-  Raises:
-    errors.UserError: a path that is not there, a file of another kind, nothing at all, or names
-      that come twice (results are named after their input).
+  def __init__(self, args: argparse.Namespace, task: tasks.Task, own: Mapping[str, fields.Field]):
+    """Takes the arguments of `parse`, the network's task and the fields of its recipe's own."""
+    self._args, self._task, self._own = args, task, own
+    self._total, self._videos, self._names = 0, 0, {}
+
+  def write(self, name: str, count: int, results: Iterable[tuple[str, Fields, Fields]]) -> None:
+    """Writes a sequence's results as they come, and its video.
+
+    Args:
+      name: of the sequence.
+      count: how many results there are.
+      results: from `predict`.
+    """
+    import tqdm
+
+    bar = tqdm.tqdm(results, total=count, desc=errors.shown(name), unit="map", disable=count == 1)
+    found = Ranges()
+    with bar:
+      rows = self._rows(bar, found)
+      if count > 1 and self._args.video != "none":
+        path = self._args.output / f"{name}.{self._args.video}"
+        video.write(path, film.frames(rows), self._args.fps)
+        self._videos += 1
+      else:
+        for _ in rows:
+          pass
+    self._total += count
+    self._names |= dict.fromkeys(found.names)
+    if str(found):
+      tqdm.tqdm.write(f"{errors.shown(name)}: {found}")
+    if found.bad:
+      warning = f"warning: {errors.shown(name)}: values that are no numbers: {found.bad}"
+      tqdm.tqdm.write(f"{warning}; what is written is unknown there", file=sys.stderr)
+
+  def summary(self) -> str:
+    """What was written, in one line."""
+    made = " and ".join(self._names) + (" and picture" if self._args.stride is None else "")
+    videos = f", {self._videos} video(s)" if self._videos else ""
+    return f"written: {self._total} x {made}{videos} in {errors.shown(self._args.output)}"
+
+  def _rows(self, results, found):
+    """Writes results as they pass; yields them as rows of a film, all on the first one's scales."""
+    first = None
+    for key, given, predictions in results:
+      found.add(predictions)
+      size = _size(given, self._own)
+      fitted = self._task.fit(predictions, size)
+      seen = {n: x for n, x in given.items() if n not in self._task.truth}
+      self._task.write(self._args.output, key, seen | fitted)
+      example = {"key": key, **given, "prediction": {"prediction": fitted}}
+      scales = self._scales(example)
+      first = scales if first is None else first
+      if self._args.stride is None:
+        drawing = panels.lay_out([self._task.cells(example, scales)], [key])
+        panels.save(self._args.output / f"{key}.png", drawing)
+      yield key, self._task.cells(example, first)
+
+  def _scales(self, example):
+    scales = self._task.scales([example])
+    if self._args.depth_range:
+      scales = scales._replace(depth=colour.Scale(*self._args.depth_range, "log"))
+    return scales
+
+
+class Ranges:
+  """The smallest and largest finite value of every prediction of a sequence.
+
+  Attributes:
+    names: of all predictions.
+    bad: how many values were NaN or infinite.
   """
-  suffixes = spikes.SUFFIXES if modality == "spike" else IMAGES
-  found = []
-  for path in map(pathlib.Path, paths):
-    if path.is_dir():
-      inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
-      found.append(Source(path.resolve().name, inside))
-    elif not path.is_file():
-      raise errors.UserError(f"no file or folder {path}")
-    elif path.suffix.lower() not in suffixes:
-      raise errors.BadFileError(
-        path, f"the checkpoint's network takes {modality} input", ", ".join(suffixes)
-      )
-    else:
-      found.append(Source(path.stem, [path]))
-  if not any(source.paths for source in found):
-    raise errors.UserError(
-      f"no {modality} input ({', '.join(suffixes)}) in {', '.join(map(str, paths))}"
+
+  def __init__(self):
+    """Begins with nothing."""
+    self.names, self.bad, self._ends = [], 0, {}
+
+  def add(self, predictions: Mapping[str, np.ndarray]) -> None:
+    """Takes the predictions of a frame."""
+    self.names = list(predictions)
+    for name, x in predictions.items():
+      if x.dtype.kind != "f":
+        continue
+      finite = x[np.isfinite(x)]
+      self.bad += x.size - finite.size
+      ends = [finite.min(), finite.max()] if finite.size else []
+      known = [*self._ends.get(name, ()), *ends]
+      self._ends[name] = (min(known), max(known)) if known else ()
+
+  def __str__(self):
+    units = {"depth": " m"}
+    parts = (
+      f"{name} {ends[0]:.3g} to {ends[1]:.3g}{units.get(name, '')}" if ends else f"{name} unknown"
+      for name, ends in self._ends.items()
     )
-  for names in ([p.stem for s in found for p in s.paths], [s.name for s in found]):
-    if len(set(names)) < len(names):
-      raise errors.UserError("two inputs have the same name; give them separate --output folders")
-  return [source for source in found if source.paths]
+    return ", ".join(parts)
 
 
-def predict_file(
-  model: inference.Trained, path, *, start: int = 0, height: int = 250, width: int = 400
-) -> dict[str, np.ndarray]:
-  """Depth of one picture, or of one window of a spike stream.
-
-  Args:
-    model: from `inference.load`.
-    path: a PNG or JPEG picture, or a .dat, .npy or .npz stream.
-    start: first step of the window; it has as many steps as the network was trained with.
-    height, width: of a .dat stream, which does not say its size.
-
-  Returns:
-    The input ("rgb" uint8[H, W, 3] or "spike" uint8[H, W, T/8]) with "prediction" float32[H, W]
-    metres and, where the network has it, "uncertainty" float32[H, W], in the input's frame.
-  """
-  if model.config.input.modality == "rgb":
-    return _predict(model, image.read_rgb(path))
-  stream = spikes.open_stream(path, height=height, width=width)
-  return _predict_window(model, stream, start)
-
-
-def predict_frames(
-  model: inference.Trained,
-  paths: Iterable[pathlib.Path],
-  *,
-  start: int = 0,
-  height: int = 250,
-  width: int = 400,
-) -> Iterator[tuple[str, dict]]:
-  """(name of the file, result) of `predict_file` for each of some files."""
-  for path in paths:
-    yield path.stem, predict_file(model, path, start=start, height=height, width=width)
-
-
-def window_starts(stream: spikes.Stream, steps: int, start: int, stride: int) -> range:
-  """The first steps of all windows that lie whole in a stream.
-
-  Args:
-    stream: the stream.
-    steps: length of a window.
-    start: where the first window begins.
-    stride: steps from the beginning of one window to that of the next.
-
-  Raises:
-    errors.UserError: start or stride cannot be; errors.BadFileError: not even one window fits.
-  """
-  if start < 0 or stride < 1:
-    raise errors.UserError(f"windows cannot begin at step {start}, {stride} steps apart")
-  if start + steps > stream.steps:
-    raise errors.BadFileError(
-      stream.path, f"has {stream.steps} steps", f"at least {start + steps} for one window"
-    )
-  return range(start, stream.steps - steps + 1, stride)
-
-
-def predict_windows(
-  model: inference.Trained, stream: spikes.Stream, starts: Iterable[int]
-) -> Iterator[tuple[str, dict]]:
-  """("NAME_%07d" with the window's first step, result) for windows of a stream of any length.
-
-  One window is held at a time. Results are as from `predict_file`.
-  """
-  for start in starts:
-    yield f"{stream.path.stem}_{start:07d}", _predict_window(model, stream, start)
-
-
-def _predict_window(model, stream, start):
-  return _predict(model, spikes.pack_time(stream.read(start, model.config.data.steps)))
-
-
-def _predict(model, field):
-  """The network's maps in the frame of its input, uint8[H, W, C]."""
-  modality = model.config.input.modality
-  out = model.predict({modality: field[None]})
-  fitted = {
-    name: np.asarray(resize.bicubic(value[..., None], field.shape[:2]))[0, ..., 0]
-    for name, value in out.items()
-  }
-  fitted["prediction"] = np.maximum(fitted.pop("depth"), model.config.eval.min_depth)
-  return {modality: field, **fitted}
-
-
-def write(folder: pathlib.Path, name: str, result: dict[str, np.ndarray]) -> None:
-  """Writes NAME_depth.npy (metres), NAME_depth.png (16 bits, metres x 256, what is farther than
-  255.99 m as that) and NAME_uncertainty.npy. Each takes its name only when it is complete.
-
-  Raises:
-    errors.UserError: the disk is full, or the folder cannot be made or written.
-  """
-  depth = result["prediction"]
-  npy.write_npy(folder / f"{name}_depth.npy", depth)
-  depth_files.write_png16(folder / f"{name}_depth.png", np.minimum(depth, FARTHEST), PNG_DIVISOR)
-  if "uncertainty" in result:
-    npy.write_npy(folder / f"{name}_uncertainty.npy", result["uncertainty"])
-
-
-def write_picture(
-  folder: pathlib.Path, name: str, result: dict[str, np.ndarray], scale: colour.Scale | None = None
+def check_output(
+  output: pathlib.Path,
+  paths: Sequence,
+  sources: Sequence[inputs.Source],
+  videos: Sequence[str] = (),
 ) -> None:
-  """Writes NAME.png, a picture of a result; `scale` of its depth is by default its own."""
-  panels.save(folder / f"{name}.png", [{"key": name, **result}], scale)
+  """Looks whether results can be written, and that they are written over no input.
+
+  Args:
+    output: folder for the results.
+    paths: the inputs as they were given.
+    sources: what was found in them.
+    videos: names of the videos that will be written.
+
+  Raises:
+    errors.UserError: the output is an input folder, holds an input that a result would be written
+      over, cannot be written, or holds a folder of a result's name.
+  """
+  files.check_output_folder(output)
+  here = os.path.realpath(output)
+  if here in {os.path.realpath(path) for path in paths if os.path.isdir(path)}:
+    raise errors.UserError(
+      f"--output {errors.shown(output)} is an input folder: results would be written over inputs"
+    )
+  taken = {os.path.realpath(path) for source in sources for path in source.paths}
+  for name in videos:
+    video.check(output / name)
+  held = sorted(os.listdir(output)) if output.is_dir() else []
+  for name in {path.stem for source in sources for path in source.paths}:
+    exact = {f"{name}{suffix}" for suffix in (".png", ".ply")}
+    for entry in held:
+      if entry in exact or entry.startswith(f"{name}_"):
+        _check_entry(output / entry, taken)
+  for name in videos:
+    _check_entry(output / name, taken)
+
+
+def _check_entry(path, taken):
+  if os.path.realpath(path) in taken:
+    raise errors.UserError(
+      f"{errors.shown(path)} is an input, and a result of that name would be written over it: "
+      "give another --output folder"
+    )
+  if path.is_dir() and path.suffix in (".png", ".npy", ".ply", ".mp4", ".gif"):
+    raise errors.UserError(f"{errors.shown(path)} is a folder; a result has that name")
+
+
+def predict(
+  model: Any, task: tasks.Task, frames: Iterable[tuple[str, Fields]]
+) -> Iterator[tuple[str, Fields, Fields]]:
+  """What a network says of the frames of one sequence, with its memory kept from one to the next.
+
+  Args:
+    model: `inference.Model`.
+    task: of the network.
+    frames: (key, fields of one example), in order.
+
+  Yields:
+    (key, fields, {name: map [h, w, ...] of the network's size}) of each.
+  """
+  carry, first = (), True
+  for key, given in frames:
+    batch = {name: given[name][None] for name in inputs.wanted(model.inputs)}
+    if "reset" in model.inputs:
+      batch["reset"] = np.array([first])
+    predictions, carry = model.step(batch, carry)
+    maps = {name: np.asarray(x)[0] for name, x in predictions.items() if np.ndim(x) >= 3}
+    if not any(name in maps for name in task.judged):
+      raise errors.UserError(f"the network predicts {', '.join(maps) or 'nothing'}, no {task.name}")
+    yield key, given, maps
+    first = False
+
+
+def _size(given, own) -> tuple[int, int]:
+  """Height and width of the maps of an example."""
+  return given[fields.maps(given, own)[0]].shape[:2]

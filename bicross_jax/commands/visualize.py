@@ -1,198 +1,308 @@
-"""Examples and sequences with what one or several trained networks say of them, for `viz`."""
+"""Pictures and videos of what networks see, predict and get wrong, with scales.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-import zlib
+The panel of a network (inputs, truth, prediction, error, uncertainty, feature activity):
 
-import jax
+    visualize.py --checkpoint runs/bicross/crossmodality-synthetic-s0 --output panel.png
+
+The strip that compares networks (inputs, each prediction with its error, ground truth), on the data
+on which the last one is tested by default:
+
+    visualize.py --strip "source only=RUN" MonoCross=RUN BiCross=RUN --output strip.png
+
+A video of either over a sequence, on one scale throughout:
+
+    visualize.py --checkpoint RUN --video drive.mp4
+    visualize.py --strip MonoCross=RUN BiCross=RUN --data.domain=foggy --video drive.gif
+
+The sequence is a drive through the synthetic world, or the frames of a part of another set in
+their order (predict.py makes videos of files).
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import pathlib
+from typing import Any
+
 import numpy as np
 
-from bicross_jax import errors, inference
-from bicross_jax.commands import stages
-from bicross_jax.data import pipeline
-from bicross_jax.recipes.bicross import common as depth_recipe
-from bicross_jax.sim import domains, drive
-from bicross_jax.tasks.depth import protocol as protocols
-from bicross_jax.train import devices
-from bicross_jax.viz import panels
+from bicross_jax import cli, errors, files, tasks
+from bicross_jax.commands import evaluate
+from bicross_jax.config import grammar
+from bicross_jax.data.dataset import PARTS
+from bicross_jax.viz import cells, film, panels, video
 
-FIELDS = ("rgb", "spike", "depth")
-FEATURE = "path_1"  # the features that both heads of a DPT see
 ROWS, COLUMNS = 7, 13  # of a sequence's pixels, one in so many decides on the scales
+MOST = 1_000_000  # frames
+SHOWN = ("rgb", "spike")  # where the set has them, whatever the networks read
+Example = dict[str, Any]
 
 
-class Show:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `runs` as {name: folder} and `overrides` as "data.key=value".
+
+  Raises:
+    errors.UserError: a wrong argument or place.
+  """
+  parser = cli.Parser(
+    "visualize.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument("--checkpoint", help="a run's folder, or one checkpoint in it")
+  what.add_argument("--strip", nargs="+", metavar="NAME=RUN", help="networks to compare")
+  add = parser.add_argument
+  add("--output", help="the PNG file to write")
+  add("--video", help="the .mp4 or .gif file to write")
+  add("--part", choices=PARTS, default="test")
+  add("--examples", type=int, default=4, help="rows of the picture")
+  add("--frames", type=int, default=40, help="of the video")
+  add("--first", type=int, default=0, help="frame that the video begins with")
+  add("--fps", type=float, default=10.0, help="frames a second")
+  cli.add_plugin(parser)
+  args, rest = parser.parse_known_args(argv)
+  args.overrides = grammar.overrides_of(rest, "--")
+  for item in args.overrides:
+    if not item.startswith("data."):
+      raise errors.UserError(f"unknown argument --{item}; fields are set as --data.key=value")
+  if not (args.output or args.video):
+    raise errors.UserError("nothing to do: give --output FILE.png, --video FILE.mp4 or both")
+  for name, least in (("examples", 1), ("frames", 1), ("first", 0)):
+    if not least <= getattr(args, name) <= MOST:
+      raise errors.UserError(f"--{name} {getattr(args, name)} is not in {least} .. {MOST}")
+  _check_file(args.output, (".png",))
+  _check_file(args.video, (".mp4", ".gif"))
+  if args.video:
+    video.check(pathlib.Path(args.video), args.fps)
+  args.runs = named_runs(args.strip) if args.strip else {"prediction": args.checkpoint}
+  for path in args.runs.values():
+    cli.check_checkpoint(path)
+  return args
+
+
+def main(argv: Sequence[str]) -> int:
+  """Draws what the arguments say; returns the exit status."""
+  args = parse(argv)
+
+  from bicross_jax import inference  # heavy, so only once the arguments are right
+
+  models = {name: inference.load(path, plugins=args.plugin) for name, path in args.runs.items()}
+  comparison = Comparison(models, args.overrides)
+  task = comparison.task
+  if args.output:
+    examples = comparison.examples(args.part, args.examples)
+    scales = task.scales(examples)
+    rows = [task.cells(example, scales) for example in examples]
+    panels.save(args.output, panels.lay_out(rows, [example["key"] for example in examples]))
+    print(f"written: {args.output}")
+  if args.video:
+
+    def sequence():
+      return comparison.sequence(args.part, first=args.first, count=args.frames, fps=args.fps)
+
+    scales, template = survey(task, sequence())
+    rows = ((example["key"], task.cells(example, scales)) for example in sequence())
+    count = video.write(args.video, film.frames(rows, template), args.fps)
+    print(f"written: {args.video}, {count} frames")
+  return 0
+
+
+class Comparison:
   """Trained networks, side by side on the same data.
 
   Attributes:
     models: {name: from `inference.load`}.
-    config: says on what data and by which protocol (`stages.evaluation_config`).
+    task: of all of them.
+    where: on what data, and by which protocol: what the last of them is tested on.
   """
 
-  def __init__(self, models: Mapping[str, inference.Trained], config):
+  def __init__(self, models: Mapping[str, Any], overrides: Sequence[str] = ()):
     """Takes the networks.
 
-    Raises:
-      errors.UserError: a network that cannot take the streams of that data.
-    """
-    devices.enable_compile_cache()
-    for name, model in models.items():
-      steps = model.config.data.steps
-      if model.config.input.modality == "spike" and steps != config.data.steps:
-        raise errors.UserError(
-          f"{name} takes streams of {steps} steps; those of the data have {config.data.steps}"
-        )
-    self.models, self.config = dict(models), config
-    self._looks = {name: _look(model, len(models) == 1) for name, model in models.items()}
+    Args:
+      models: {name: from `inference.load`}.
+      overrides: "data.key=value" texts.
 
-  def examples(self, part: str, count: int) -> list[dict]:
-    """Examples spread evenly over a part, with what the networks say of them.
+    Raises:
+      errors.UserError: networks of several tasks, or that read one field in two forms.
+    """
+    last = list(models.values())[-1]
+    for name, model in models.items():
+      if model.config.task != last.config.task:
+        raise errors.UserError(
+          f"{name} is of task {model.config.task}, the last network of {last.config.task}"
+        )
+    self.models, self.task = dict(models), tasks.create(last.config.task)
+    self.where = evaluate.test_config(last.config, overrides=overrides)
+
+  def examples(self, part: str, count: int) -> list[Example]:
+    """Examples spread evenly over a part, with what the networks predict.
 
     Args:
       part: "train", "validation" or "test".
       count: how many.
 
     Returns:
-      Dicts for `viz.panels`: "rgb", "spike", "depth" float32[H, W] metres, "key", and what the
-      networks say. Of one network that is "prediction" float32[h, w], "abs_rel" by the protocol,
-      and, where it has them, "uncertainty" and "feature"; of several "prediction" and "abs_rel"
-      are {name: ...}, and there is nothing else.
+      Dicts as `tasks.Task.cells` takes them: what the networks read and, where the set has them,
+      `SHOWN` and the truth, all in the networks' view; "key", "prediction" {network: {name: map}}, "row" {network: what the task judged},
+      and of a single network "feature" where it has one.
 
     Raises:
-      errors.UserError: data that is not there.
+      errors.UserError: data that is not there, or fields that a network cannot take.
     """
-    data, batches = self._open()
+    data, batches, truth = self._open()
     size = data.sizes[part]
     chosen = {round(i * (size - 1) / max(1, count - 1)) for i in range(min(count, size))}
-    return list(self._seen(batches.evaluation(part), chosen))
+    return list(self._predicted(batches.evaluation(part, truth=truth), chosen))
 
   def sequence(
     self, part: str, *, first: int = 0, count: int = 40, fps: float = 10.0
-  ) -> Iterator[dict]:
-    """Consecutive frames with what the networks say of them, as dicts like those of `examples`.
+  ) -> Iterator[Example]:
+    """Consecutive frames with what the networks predict, as dicts like those of `examples`.
 
-    Of the synthetic world they are frames of a drive in `config.data.domain`, the same drive in
-    all domains; of other sets the examples of a part in their order.
+    Of a set that makes drives they are frames of one; of others the examples of a part in their
+    order.
 
     Args:
       part: "train", "validation" or "test"; a drive is none of them.
       first: which frame is the first.
       count: how many there are at most.
-      fps: frames a second of the drive.
+      fps: frames a second of a drive.
 
     Raises:
       errors.UserError: data or a first frame that is not there.
     """
-    if self.config.data.name == "spike_world":
-      batches = _drive(self.config.data, first + count, fps)
+    data, batches, truth = self._open()
+    if data.drives:
+      frames = batches.drive(first + count, fps, truth=truth)
     else:
-      data, opened = self._open()
       if first >= data.sizes[part]:
         raise errors.UserError(f"there is no frame {first}: part {part} has {data.sizes[part]}")
-      batches = opened.evaluation(part)
-    return self._seen(batches, range(first, first + count))
+      frames = batches.evaluation(part, truth=truth)
+    return self._predicted(frames, range(first, first + count))
 
   def _open(self):
-    data = pipeline.open(self.config.data)
-    return data, data.batches(depth_recipe.field_spec(self.config, FIELDS), seed=0)
+    """(data, batches of all that is read or shown, the names of the truth that the set has)."""
+    import jax
 
-  def _seen(self, batches, chosen) -> Iterator[dict]:
-    """The chosen rows, by number, with what the networks say."""
-    rules = stages.protocol(self.config)
+    from bicross_jax import inference
+    from bicross_jax.data import pipeline
+    from bicross_jax.train import devices
+
+    devices.enable_compile_cache()
+    data = pipeline.open(self.where.data, self.where.section)
+    held = data.dataset.fields(self.where.data)
+    own = {k: field for model in self.models.values() for k, field in model.recipe.fields.items()}
+    truth = tuple(name for name in self.task.truth if name in held)
+    read = {name for model in self.models.values() for name in model.inputs}
+    shown = [n for n in cells.TITLES if n in read or n in SHOWN]
+    shown = [name for name in (*shown, *truth) if name in held]
+    spec = {
+      name: jax.ShapeDtypeStruct(shape, dtype)
+      for name, (shape, dtype) in data.stored(shown, own).items()
+    }
+    for model in self.models.values():
+      spec |= inference.input_spec(model.recipe, self.where.data)
+    for name, model in self.models.items():
+      for field, wanted in inference.input_spec(model.recipe, self.where.data).items():
+        if spec[field] != wanted:
+          raise errors.UserError(
+            f"{name} reads {field} of shape {wanted.shape}, another network {spec[field].shape}"
+          )
+    self._shown = tuple(shown)
+    return data, data.batches(spec, seed=0, own_fields=own), truth
+
+  def _predicted(self, batches, chosen) -> Iterator[Example]:
+    """The chosen rows, by number, with what the networks predict."""
+    import jax
+
+    single = len(self.models) == 1
+    predictors = {
+      name: self.task.predictor(
+        model.inspect if single else model.step, self.where.protocol, model.recipe.fields
+      )
+      for name, model in self.models.items()
+    }
+    carries = dict.fromkeys(predictors, ())
     last, first = max(chosen), 0
     for batch, truths in batches:
       rows = [i for i in range(len(truths)) if first + i in chosen]
-      said = {name: look(batch) for name, look in self._looks.items()} if rows else {}
+      found = {}
+      for name, predict in predictors.items():
+        # A network with memory sees what comes before; of the first batch it is not known.
+        if rows or first == 0 or jax.tree.leaves(carries[name]):
+          found[name], carries[name] = predict(batch, carries[name])
+      if rows:
+        found = {name: jax.device_get(dict(out)) for name, out in found.items()}
       for i in rows:
-        depths = {name: out["depth"][i] for name, out in said.items()}
-        wrong = {
-          name: protocols.measure(d, truths[i]["depth"], truths[i]["crop"], rules)["abs_rel"]
-          for name, d in depths.items()
-        }
-        example = {name: batch[name][i] for name in FIELDS} | {"key": truths[i]["key"]}
-        if len(said) == 1:
-          ((name, out),) = said.items()
-          example |= {k: v[i] for k, v in out.items() if k != "depth"}
-          depths, wrong = depths[name], wrong[name]
-        yield example | {"prediction": depths, "abs_rel": wrong}
+        yield self._example(batch, truths[i], found, i)
       first += len(truths)
       if first > last:
         return
 
-
-def sequence_scales(frames: Iterable[dict]) -> panels.Scales:
-  """The scales of a sequence, from a share of its pixels, so that it need not be held."""
-
-  def few(x):
-    return np.asarray(x)[::ROWS, ::COLUMNS]
-
-  kept = []
-  for frame in frames:
-    fields = ("depth", "spike", "uncertainty", "feature")
-    kept.append({name: few(frame[name]) for name in fields if name in frame})
-    kept[-1]["prediction"] = {name: few(x) for name, x in panels.predictions(frame).items()}
-  return panels.shared_scales(kept)
-
-
-def _look(model: inference.Trained, whole: bool) -> Callable[[Mapping], dict]:
-  """batch -> what a network says of it; `whole`: uncertainty and a feature map too."""
-  modality = model.config.input.modality
-
-  def feature(variables, batch):
-    output = model.module.apply(variables, depth_recipe.network_input(model.config, batch))
-    return getattr(output, "features", {}).get(FEATURE)
-
-  feature = jax.jit(feature)
-
-  def look(batch):
-    batch = {modality: batch[modality]}
-    out = model.predict(batch)
-    if not whole:
-      return out
-    seen = jax.device_get(feature(model.variables, batch))
-    return out | ({} if seen is None else {"feature": seen})
-
-  return look
+  def _example(self, batch, truth, found, i) -> Example:
+    example = {name: batch[name][i] for name in self._shown} | {"key": truth["key"]}
+    maps = {
+      name: {k: x[i] for k, x in out.items() if np.ndim(x) >= 3 and k != "feature"}
+      for name, out in found.items()
+    }
+    example["prediction"] = maps
+    if all(name in truth for name in self.task.truth):
+      example["row"] = {
+        name: self.task.judge(x, truth, self.where.protocol) for name, x in maps.items()
+      }
+    if len(found) == 1:
+      ((_, out),) = found.items()
+      example |= {"feature": out["feature"][i]} if "feature" in out else {}
+    return example
 
 
-def _drive(data, count, fps) -> Iterator[tuple[dict, list[dict]]]:
-  """A drive through the synthetic world, as batches of one frame."""
-  if data.domain not in domains.DOMAINS:
-    raise errors.UserError(
-      f"unknown domain {data.domain!r} of spike_world: choose from "
-      f"{', '.join(sorted(domains.DOMAINS))}"
-    )
-  key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"drive"))
-  frames = drive.frames(
-    key,
-    domains.DOMAINS[data.domain],
-    count,
-    height=data.height,
-    width=data.width,
-    steps=data.steps,
-    fps=fps,
-  )
-  crop = np.array([0, 0, data.height, data.width], np.int32)
-  for i, frame in enumerate(frames):
-    truth = {"key": f"{data.domain}, drive, {i / fps:.1f} s", "depth": frame["depth"], "crop": crop}
-    yield {name: frame[name][None] for name in FIELDS}, [truth]
+def survey(task: tasks.Task, frames: Iterable[Example]) -> tuple[Any, panels.Row]:
+  """What all frames of a video share, from a share of their pixels, so that none need be held.
+
+  Args:
+    task: of the predictions.
+    frames: of the whole sequence.
+
+  Returns:
+    (scales, a template for `viz.film`).
+  """
+  thin = [_thin(frame) for frame in frames]
+  scales = task.scales(thin)
+  return scales, film.template(task.cells(frame, scales) for frame in thin)
 
 
-def load(runs: Mapping[str, str]) -> dict[str, inference.Trained]:
-  """{name: the best checkpoint of its run}."""
-  return {name: inference.load(path) for name, path in runs.items()}
+def _thin(x):
+  """A frame with few of its pixels."""
+  if isinstance(x, Mapping):
+    return {name: value if name == "row" else _thin(value) for name, value in x.items()}
+  return np.asarray(x)[::ROWS, ::COLUMNS] if np.ndim(x) >= 2 else x
 
 
-def parse_runs(texts: Sequence[str]) -> dict[str, str]:
+def named_runs(texts: Sequence[str]) -> dict[str, str]:
   """{name: run} of "NAME=RUN" texts.
 
   Raises:
     errors.UserError: a text without a name, or a name that comes twice.
   """
-  pairs = [text.partition("=") for text in texts]
-  names = [name for name, _, _ in pairs]
-  for text, (name, sep, path) in zip(texts, pairs, strict=True):
+  runs = {}
+  for text in texts:
+    name, sep, path = text.partition("=")
     if not (name and sep and path):
       raise errors.UserError(f"--strip takes NAME=RUN, not {text!r}")
-    if names.count(name) > 1:
+    if name in runs:
       raise errors.UserError(f"--strip names {name!r} twice")
-  return {name: path for name, _, path in pairs}
+    runs[name] = path
+  return runs
+
+
+def _check_file(path, suffixes):
+  """Looks whether a file of that kind can be written there."""
+  if not path:
+    return
+  file = pathlib.Path(path)
+  if file.suffix not in suffixes or not file.parent.is_dir():
+    raise errors.UserError(
+      f"{errors.shown(path)} is no {' or '.join(suffixes)} file in a folder that exists"
+    )
+  if file.is_dir():
+    raise errors.UserError(f"{errors.shown(path)} is a folder")
+  files.check_output_folder(file.parent)

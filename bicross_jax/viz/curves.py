@@ -16,7 +16,7 @@ def save(path, judged: Judged, titles: Mapping[str, str], dpi: int = 110) -> Non
   panels.save(path, figure(judged, titles), dpi)
 
 
-def figure(judged: Judged, titles: Mapping[str, str]) -> backend.Figure:
+def figure(judged: Judged, titles: Mapping[str, str]) -> "backend.Figure":
   """A row of three plots for each domain; all rows share the axes of a column.
 
   Left: mean error of the pixels that are left when the most uncertain are left out. Middle: the
@@ -32,7 +32,7 @@ def figure(judged: Judged, titles: Mapping[str, str]) -> backend.Figure:
   if len(names) > len(STYLES):
     raise ValueError(f"{len(names)} measures: no more than {len(STYLES)} can be told apart")
   style = {name: dict(color=c, marker=m, ms=4, lw=1.5) for name, (c, m) in zip(names, STYLES)}
-  drawing = backend.Figure(figsize=(3.1 * SIZE, (SIZE + 0.7) * len(judged)), layout="constrained")
+  drawing = backend.figure(3.1 * SIZE, (SIZE + 0.7) * len(judged), layout="constrained")
   grid = drawing.subplots(len(judged), 3, sharex="col", sharey="col", squeeze=False)
   found = [j for measures in judged.values() for j in measures.values()]
   grid[0][0].set_ylim(0, 1.05 * max(j.sparsification.by_error[0] for j in found))

@@ -111,7 +111,7 @@ def _board(template: panels.Row, shape: tuple[int, int]) -> _Board:
   if width > widest:
     height, width = max(1, round(height * widest / width)), widest
   size = tuple(n + n % 2 for n in total(height, width, across))
-  drawing = backend.Figure(figsize=(size[1] / DPI, size[0] / DPI), dpi=DPI)
+  drawing = backend.figure(size[1] / DPI, size[0] / DPI, dpi=DPI)
   corners = {}
   for i, (column, bar) in enumerate(zip(grid, bars, strict=True)):
     top = KEY + i // across * (height + around[0])

@@ -62,14 +62,14 @@ def columns(rows: Sequence[Row]) -> list[tuple[int, str]]:
   return sorted(dict.fromkeys(key for row in rows for key in row), key=lambda key: key[0])
 
 
-def save(path, drawing: backend.Figure, dpi: int = 110) -> None:
+def save(path, drawing: "backend.Figure", dpi: int = 110) -> None:
   """Writes a figure as a PNG; at no moment is there half a file under `path`."""
   encoded = backend.png(drawing, dpi)
   with files.write_whole(path) as file:
     file.write(encoded.getbuffer())
 
 
-def lay_out(rows: Sequence[Row], keys: Sequence[str | None]) -> backend.Figure:
+def lay_out(rows: Sequence[Row], keys: Sequence[str | None]) -> "backend.Figure":
   """Draws pictures on a grid, with titles above the columns and colour bars below them.
 
   All pictures of a row show one view, so they are drawn with the proportions of its first.
@@ -92,7 +92,7 @@ def lay_out(rows: Sequence[Row], keys: Sequence[str | None]) -> backend.Figure:
   heights = [WIDTH * view[0] / view[1] for view in views]
   width = GAP + len(grid) * (WIDTH + GAP)
   height = TITLE + sum(heights) + (head + foot + GAP) * len(rows) + max(map(bar_height, bars))
-  drawing = backend.Figure(figsize=(width, height))
+  drawing = backend.figure(width, height)
 
   def axes(x, y, w, h):  # inches from the upper left corner
     return drawing.add_axes((x / width, 1 - (y + h) / height, w / width, h / height))

@@ -34,12 +34,7 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
     ValueError: frames that are not uint8[H, W, 3] of one size.
   """
   path = pathlib.Path(path)
-  if path.suffix not in (".mp4", ".gif"):
-    raise errors.UserError(f"{path}: a video ends in .mp4 or .gif")
-  if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
-    raise errors.UserError(f"{path}: .mp4 needs the package imageio-ffmpeg; .gif works without")
-  if not SLOWEST <= fps <= FASTEST:
-    raise errors.UserError(f"{path}: {fps} frames a second is not in {SLOWEST} .. {FASTEST}")
+  check(path, fps)
   frames = _checked(frames)
   first = next(frames, None)
   if first is None:
@@ -47,6 +42,21 @@ def write(path, frames: Iterable[np.ndarray], fps: float = 10.0) -> int:
   writer = {".mp4": _write_mp4, ".gif": _write_gif}[path.suffix]
   with files.write_whole(path) as file:
     return writer(file, itertools.chain([first], frames), fps)
+
+
+def check(path: pathlib.Path, fps: float = 10.0) -> None:
+  """Looks whether a video of that kind can be made, before there are frames.
+
+  Raises:
+    errors.UserError: another suffix, .mp4 where imageio-ffmpeg is not installed, or frames a second
+      that no player shows.
+  """
+  if path.suffix not in (".mp4", ".gif"):
+    raise errors.UserError(f"{path}: a video ends in .mp4 or .gif")
+  if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+    raise errors.UserError(f"{path}: .mp4 needs the package imageio-ffmpeg; .gif works without")
+  if not SLOWEST <= fps <= FASTEST:
+    raise errors.UserError(f"{path}: {fps} frames a second is not in {SLOWEST} .. {FASTEST}")
 
 
 def _checked(frames):

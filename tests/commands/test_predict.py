@@ -1,33 +1,25 @@
 """Prediction on files with a network that is a formula: which windows, which bytes, what memory."""
 
-import types
+import os
 
-import ml_collections
 import numpy as np
 import pytest
 
-from bicross_jax import errors, files
-from bicross_jax.commands import predict
-from bicross_jax.data.formats import depth as depth_files
+from bicross_jax import errors, files, tasks
+from bicross_jax.commands import inputs, predict
 from bicross_jax.data.formats import image, spikes
+from tests.commands import toy
+from tests.commands.toy import STEPS, H, W
 
-H, W, STEPS = 24, 40, 16
-
-
-def _model(modality="spike", predict=None):
-  """A stand-in for a trained network; its depth is 1 m more than the spikes of the whole window."""
-
-  def count(batch):
-    spike = np.asarray(batch["spike"])
-    assert spike.dtype == np.uint8 and spike.ndim == 4 and spike.shape[-1] == STEPS // 8
-    return {"depth": 1 + np.bitwise_count(spike).sum(-1, dtype=np.float32)}
-
-  config = {"input": {"modality": modality}, "data": {"steps": STEPS}, "eval": {"min_depth": 1e-3}}
-  return types.SimpleNamespace(config=ml_collections.ConfigDict(config), predict=predict or count)
+DEPTH = tasks.create("depth")
 
 
 def _stream(steps):
   return np.random.default_rng(2).integers(0, 2, (steps, H, W), np.uint8)
+
+
+def _windows(model, stream, starts):
+  return predict.predict(model, DEPTH, inputs.read_windows(model, stream, starts))
 
 
 @pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz"])
@@ -39,15 +31,15 @@ def test_windows_of_a_stream_are_its_slices(tmp_path, suffix):
     {".dat": spikes.write_dat, ".npy": spikes.write_npy}[suffix](path, stream)
   opened = spikes.open_stream(path, height=H, width=W)
   assert (opened.steps, opened.shape) == (57, (H, W))
-  starts = predict.window_starts(opened, STEPS, start=3, stride=12)
-  made = dict(predict.predict_windows(_model(), opened, starts))
+  starts = inputs.window_starts(opened, STEPS, start=3, stride=12)
+  made = {key: (given, said) for key, given, said in _windows(toy.spikes(), opened, starts)}
   assert list(made) == ["a_0000003", "a_0000015", "a_0000027", "a_0000039"]  # 51 would need 67
-  for start, result in zip((3, 15, 27, 39), made.values(), strict=True):
+  for start, (given, said) in zip((3, 15, 27, 39), made.values(), strict=True):
     want = stream[start : start + STEPS]
-    np.testing.assert_array_equal(spikes.unpack_time(result["spike"]), want)
-    np.testing.assert_array_equal(result["prediction"], 1 + want.sum(0, dtype=np.float32))
-  alone = predict.predict_file(_model(), path, start=15, height=H, width=W)
-  np.testing.assert_array_equal(alone["prediction"], made["a_0000015"]["prediction"])
+    np.testing.assert_array_equal(spikes.unpack_time(given["spike"]), want)
+    np.testing.assert_array_equal(said["depth"], 1 + want.sum(0, dtype=np.float32))
+  alone = inputs.read(toy.spikes(), path, inputs.Window(15, H, W))
+  np.testing.assert_array_equal(alone["spike"], made["a_0000015"][0]["spike"])
 
 
 @pytest.mark.parametrize("suffix", [".dat", ".npy"])
@@ -78,39 +70,34 @@ def test_a_long_stream_is_read_piece_by_piece(tmp_path, suffix, monkeypatch):
   monkeypatch.setattr(spikes, "_binary", counting_map)
   stream = spikes.open_stream(path, height=64, width=80)
   assert stream.steps == length
-  starts = predict.window_starts(stream, STEPS, 0, stride)
+  starts = inputs.window_starts(stream, STEPS, 0, stride)
   seen = 0
-  for _, result in predict.predict_windows(_model(), stream, starts):
+  for _, _, said in _windows(toy.spikes(), stream, starts):
     seen += 1
-    assert (result["prediction"] == 1).all()
+    assert (said["depth"] == 1).all()
   window = STEPS * 64 * 80 // (8 if suffix == ".dat" else 1)
   assert seen == windows
   assert parts.count(window) == windows and max(parts) == window
   assert sum(n for n in parts if n != window) <= 4096 * (windows + 1)  # headers
 
 
-def test_what_cannot_be_is_refused(tmp_path):
+def test_windows_that_cannot_be_are_refused(tmp_path):
   path = tmp_path / "a.dat"
   spikes.write_dat(path, _stream(20))
   stream = spikes.open_stream(path, height=H, width=W)
-  assert list(predict.window_starts(stream, STEPS, 4, 7)) == [4]
+  assert list(inputs.window_starts(stream, STEPS, 4, 7)) == [4]
   with pytest.raises(errors.BadFileError, match="20 steps .expected at least 21"):
-    predict.window_starts(stream, STEPS, 5, 7)
+    inputs.window_starts(stream, STEPS, 5, 7)
   for start, stride in ((-1, 1), (0, 0), (0, -3)):
     with pytest.raises(errors.UserError, match="windows cannot begin"):
-      predict.window_starts(stream, STEPS, start, stride)
-  path.write_bytes(path.read_bytes()[:-1])
-  with pytest.raises(errors.BadFileError, match="whole number of steps"):
-    spikes.open_stream(path, height=H, width=W)
-  with pytest.raises(errors.BadFileError, match="unknown kind"):
-    spikes.open_stream(tmp_path / "a.raw")
+      inputs.window_starts(stream, STEPS, start, stride)
 
 
 def test_a_stream_that_is_cut_off_while_it_is_read(tmp_path):
   path = tmp_path / "a.dat"
   spikes.write_dat(path, _stream(48))
   stream = spikes.open_stream(path, height=H, width=W)
-  results = predict.predict_windows(_model(), stream, range(0, 33, 16))
+  results = _windows(toy.spikes(), stream, range(0, 33, 16))
   next(results)
   path.write_bytes(path.read_bytes()[: -H * W // 8])
   next(results)
@@ -118,32 +105,133 @@ def test_a_stream_that_is_cut_off_while_it_is_read(tmp_path):
     next(results)
 
 
-def test_pictures_keep_their_frame_and_depth_its_bounds(tmp_path):
-  image.write_png(tmp_path / "a.png", np.zeros((31, 47, 3), np.uint8))
-  far = np.full((1, 16, 32), 1e8, np.float32)
-  model = _model("rgb", lambda batch: {"depth": far, "uncertainty": far})
-  ((name, result),) = predict.predict_frames(model, [tmp_path / "a.png"])
-  assert name == "a" and result["prediction"].shape == result["uncertainty"].shape == (31, 47)
-  predict.write(tmp_path, "far", result)  # as linear read-outs may say; the PNG holds 256 m
-  assert np.load(tmp_path / "far_depth.npy").min() > 9e7
-  np.testing.assert_allclose(
-    depth_files.read_png16(tmp_path / "far_depth.png", 256.0), predict.FARTHEST
-  )
-  model.predict = lambda batch: {"depth": -far}
-  assert predict.predict_file(model, tmp_path / "a.png")["prediction"].max() == np.float32(1e-3)
+def _touch(folder, *names):
+  for name in names:
+    (folder / name).parent.mkdir(exist_ok=True, parents=True)
+    (folder / name).touch()
 
 
-def test_inputs_are_found_by_folder_and_names_may_not_repeat(tmp_path):
-  for name in ("f/b.npy", "f/a.dat", "f/notes.txt", "g/c.npy", "alone.npy"):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).touch()
-  found = predict.find_inputs([tmp_path / "f", tmp_path / "alone.npy"], "spike")
+def test_inputs_are_found_in_the_order_of_their_numbers(tmp_path):
+  _touch(tmp_path, "f/10.npy", "f/2.npy", "f/._2.npy", "f/1.png", "f/notes.txt", "alone.NPY")
+  found = inputs.find([tmp_path / "f", tmp_path / "alone.NPY"])
   assert [(s.name, [p.name for p in s.paths]) for s in found] == [
-    ("f", ["a.dat", "b.npy"]),
-    ("alone", ["alone.npy"]),
+    ("f", ["1.png", "2.npy", "10.npy"]),
+    ("alone", ["alone.NPY"]),
   ]
-  (tmp_path / "g" / "a.npy").touch()
-  with pytest.raises(errors.UserError, match="same name"):
-    predict.find_inputs([tmp_path / "f", tmp_path / "g"], "spike")
-  with pytest.raises(errors.UserError, match="no rgb input"):
-    predict.find_inputs([tmp_path / "f"], "rgb")
+  chosen = inputs.suitable(found, toy.spikes().inputs)
+  assert [p.name for s in chosen for p in s.paths] == ["2.npy", "10.npy", "alone.NPY"]
+  with pytest.raises(errors.BadFileError, match="alone.NPY.*reads rgb .expected .png"):
+    inputs.suitable(found, toy.pictures().inputs)
+  for name in ("notes.txt", "missing.npy", "empty"):
+    (tmp_path / "empty").mkdir(exist_ok=True)
+    with pytest.raises(errors.UserError, match=name):
+      inputs.find([tmp_path / "f" / name if "notes" in name else tmp_path / name])
+
+
+def test_names_may_not_come_twice(tmp_path):
+  _touch(
+    tmp_path, "f/a.png", "g/a.png", "h/a.png", "h/a.jpg", "i/a.png", "i/a_depth.png", "j/f.png"
+  )
+  for given in (["f", "g"], ["h"], ["i"], ["f", "f"], ["f", "j/f.png"]):
+    found = inputs.find([tmp_path / name for name in given])
+    with pytest.raises(errors.UserError, match="the same name"):
+      inputs.suitable(found, toy.pictures().inputs)
+
+
+def _output(output, *paths, videos=("f.mp4",)):
+  predict.check_output(output, paths, inputs.find(paths), videos)
+
+
+def test_no_result_is_written_over_an_input(tmp_path, monkeypatch):
+  _touch(tmp_path, "f/a.png", "f/b.npy", "f/b_depth.npy", "other/x")
+  monkeypatch.chdir(tmp_path)
+  os.symlink("../f/b.npy", "other/b_0000000_depth.npy")
+  os.symlink("f", "link")
+  here = tmp_path / "f"
+  for output, *given in (
+    (here, here),
+    (here, tmp_path / "link"),
+    (tmp_path / "link", here),
+    (here, here / "a.png"),
+    (here, here / "b.npy", here / "b_depth.npy"),
+    (tmp_path / "other", here / "b.npy"),
+  ):
+    with pytest.raises(errors.UserError, match="over"):
+      _output(output, *given)
+  _output(here, here / "b.npy")  # b.png, b_depth.npy (no input), ...
+  _output(tmp_path / "new", here)
+  assert not (tmp_path / "new").exists()
+
+
+def test_places_that_cannot_be_written(tmp_path):
+  _touch(tmp_path, "f/a.png", "file", "o/a.png/x", "p/f.mp4/x", "q/a_depth.npy/x")
+  for output, words in (("file", "no folder"), ("file/o", "no folder"), ("o", "a.png is a folder")):
+    with pytest.raises(errors.UserError, match=words):
+      _output(tmp_path / output, tmp_path / "f")
+  for output in ("p", "q"):
+    with pytest.raises(errors.UserError, match="is a folder; a result"):
+      _output(tmp_path / output, tmp_path / "f")
+  _output(tmp_path / "p", tmp_path / "f", videos=())
+
+
+def _frame(path, **changed):
+  rng = np.random.default_rng(0)
+  arrays = {
+    "events": rng.integers(0, 3, (6, 8, 5, 4), np.uint8),
+    "rgb": rng.integers(0, 255, (6, 8, 3), np.uint8),
+    "intrinsics": np.eye(3, dtype=np.float32),
+    "label": rng.integers(0, 3, (6, 8), np.uint8),
+    "unrelated": np.zeros(2),
+  }
+  arrays |= changed
+  np.savez(path, **{name: x for name, x in arrays.items() if x is not None})
+  return arrays
+
+
+def test_a_npz_of_fields_serves_any_network(tmp_path):
+  arrays = _frame(tmp_path / "a.npz")
+  given = inputs.read(toy.counter(), tmp_path / "a.npz")
+  assert set(given) == {"events", "rgb", "intrinsics", "label"}
+  for name, x in given.items():
+    np.testing.assert_array_equal(x, arrays[name])
+  rgb = inputs.read(toy.pictures(), tmp_path / "a.npz")
+  np.testing.assert_array_equal(rgb["rgb"], arrays["rgb"])
+  np.savez(tmp_path / "s.npz", spike=np.full((6, 8, STEPS // 8), 7, np.uint8))
+  assert inputs.read(toy.spikes(), tmp_path / "s.npz")["spike"].max() == 7
+
+
+@pytest.mark.parametrize(
+  "changed, words",
+  [
+    ({"events": None}, "holds rgb, .*expected what the network reads: events, rgb"),
+    ({"events": np.zeros((6, 8, 5, 4))}, "events is float64 .*uint8"),
+    ({"events": np.zeros((6, 8, 5, 2), np.uint8)}, r"\(6, 8, 5, 4\): event counts"),
+    ({"rgb": np.zeros((6, 9, 3), np.uint8)}, r"rgb is uint8 \(6, 9, 3\)"),
+    ({"rgb": np.zeros((), np.uint8)}, "rgb is uint8"),
+    ({"events": np.zeros((0, 8, 5, 4), np.uint8)}, r"events is uint8 \(0, 8, 5, 4\)"),
+    ({"intrinsics": np.eye(4, dtype=np.float32)}, r"intrinsics .*\(3, 3\)"),
+    ({"label": np.zeros((6, 8), np.int64)}, "label is int64"),
+  ],
+)
+def test_fields_of_another_type_or_shape_are_named(changed, words, tmp_path):
+  _frame(tmp_path / "a.npz", **changed)
+  with pytest.raises(errors.BadFileError, match=words):
+    inputs.read(toy.counter(), tmp_path / "a.npz")
+
+
+def test_memory_is_kept_within_a_sequence_and_not_beyond(tmp_path):
+  for name in "abc":
+    _frame(tmp_path / f"{name}.npz")
+  model, task = toy.counter(), tasks.create("classes")
+  for _ in range(2):
+    frames = ((name, inputs.read(model, tmp_path / f"{name}.npz")) for name in "abc")
+    said = [int(maps["label"].min()) for _, _, maps in predict.predict(model, task, frames)]
+    assert said == [1, 2, 3]
+
+
+def test_a_network_that_predicts_something_else(tmp_path):
+  image.write_png(tmp_path / "a.png", np.zeros((H, W, 3), np.uint8))
+  model = toy.pictures()
+  frames = [("a", inputs.read(model, tmp_path / "a.png"))]
+  with pytest.raises(errors.UserError, match="predicts depth, uncertainty, no classes"):
+    list(predict.predict(model, tasks.create("classes"), frames))

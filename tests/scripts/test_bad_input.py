@@ -133,7 +133,7 @@ def test_a_bad_file_among_good_ones_ends_on_a_line_of_its_own(crossmodality, tmp
   for name in ("a", "b", "c"):
     spikes.write_npy(tmp_path / "in" / f"{name}.npy", _stream())
   bad = tmp_path / "in" / "b.npy"
-  bad.write_bytes(bad.read_bytes()[:-1])
+  bad.write_bytes(bad.read_bytes()[:-1] + b"\2")  # which is seen when it is read
   refused("predict", _predict(crossmodality, tmp_path, tmp_path / "in"), str(bad))
   made = {p.name for p in (tmp_path / "out").iterdir()}
   assert made == {"a_depth.npy", "a_depth.png", "a_uncertainty.npy", "a.png"}
@@ -141,8 +141,10 @@ def test_a_bad_file_among_good_ones_ends_on_a_line_of_its_own(crossmodality, tmp
 
 def test_pictures_for_a_network_of_spikes(crossmodality, tmp_path, refused):
   image.write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path / "a.png"), "takes spike input")
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path), "no spike input", ".dat")
+  refused(
+    "predict", _predict(crossmodality, tmp_path, tmp_path / "a.png"), "this network reads spike"
+  )
+  refused("predict", _predict(crossmodality, tmp_path, tmp_path), "no spike input", ".npy")
 
 
 def test_an_output_that_is_a_file_is_kept(crossmodality, tmp_path, refused):

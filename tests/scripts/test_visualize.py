@@ -1,41 +1,39 @@
-"""scripts/visualize.py: the panel, the strip, the video."""
+"""visualize.py from end to end with networks that are formulas: the panel, the strip, the video."""
 
-import functools
-
-import jax
 import numpy as np
 from PIL import Image, ImageSequence
 import pytest
 
 from bicross_jax import cli, inference
-from bicross_jax.commands import stages, visualize
-from bicross_jax.evaluation import run as evaluation
+from bicross_jax.data import pipeline
+from tests.commands import toy
+from tests.commands.test_visualize import Data, config
 from tests.scripts.conftest import script
 
 
-@pytest.fixture(autouse=True)
-def _here(place, monkeypatch):
-  monkeypatch.chdir(place)
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+  """A folder that looks like a run, and is the working folder."""
+  folder = tmp_path / "run"
+  (folder / "checkpoints").mkdir(parents=True)
+  monkeypatch.chdir(tmp_path)
+  return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _load_once():
-  """Networks are restored, and compiled, once for all tests here."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(inference, "load", functools.cache(inference.load))
-    yield
+@pytest.fixture
+def use(monkeypatch):
+  """use(set, network, ...): what is opened, and restored in this order."""
 
+  def use(data, *models):
+    monkeypatch.setattr(pipeline, "open", lambda config, section: data)
+    left = list(models)
+    monkeypatch.setattr(inference, "load", lambda path, plugins=(): left.pop(0))
 
-@pytest.fixture(scope="module")
-def show(crossmodality, place):
-  """The two trained networks side by side: one sees RGB, the other spikes."""
-  runs = {"rgb": crossmodality.parent / "pretrain-synthetic-s0", "spikes": crossmodality}
-  models = visualize.load({name: str(path) for name, path in runs.items()})
-  return visualize.Show(models, stages.evaluation_config(models["spikes"].config))
+  return use
 
 
 def _main(*argv):
-  return script("visualize").main([str(a) for a in argv])
+  return cli.run(script("visualize").main, [str(a) for a in argv])
 
 
 def _size(path):
@@ -43,146 +41,88 @@ def _size(path):
     return picture.size
 
 
-def test_examples_are_those_of_the_evaluation(show, crossmodality):
-  examples = show.examples("test", 2)
-  assert [e["key"] for e in examples] == ["clear/test/000000", "clear/test/000002"]
-  report = stages.evaluate(show.models["spikes"], show.config, "test")
-  for example, row in zip(examples, (report.rows[0], report.rows[2])):
-    assert example["abs_rel"]["spikes"] == pytest.approx(row["abs_rel"], rel=1e-5)
-    assert set(example["prediction"]) == {"rgb", "spikes"}
-    assert "uncertainty" not in example and "feature" not in example
-    one = show.models["rgb"].predict({"rgb": example["rgb"][None]})["depth"][0]
-    np.testing.assert_allclose(example["prediction"]["rgb"], one, rtol=1e-4)
-  assert isinstance(report, evaluation.Report)
-
-
-def test_the_strip(crossmodality, tmp_path):
-  parent = crossmodality.parent / "pretrain-synthetic-s0"
-  assert (
-    _main(
-      "--strip",
-      f"source only={parent}",
-      f"b={crossmodality}",
-      "--output",
-      tmp_path / "s.png",
-      "--data.domain=clear",
-      "--examples",
-      2,
-    )
-    == 0
-  )
-  assert _size(tmp_path / "s.png")[0] == pytest.approx(110 * (5 * 2.66 + 0.06), abs=2)
-
-
-@pytest.mark.slow
-def test_the_panel_and_a_video_of_a_drive(crossmodality, tmp_path):
-  png, gif = tmp_path / "p.png", tmp_path / "v.gif"
-  assert (
-    _main(
-      "--checkpoint",
-      crossmodality,
-      "--output",
-      png,
-      "--examples",
-      1,
-      "--video",
-      gif,
-      "--frames",
-      3,
-      "--first",
-      1,
-      "--fps",
-      5,
-      "--data.batch_size=1",
-    )
-    == 0
-  )
-  assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "v.gif"]
-  assert _size(png)[0] == pytest.approx(110 * (7 * 2.66 + 0.06), abs=2)
-  with Image.open(gif) as picture:
+def test_the_panel_and_a_video_of_frames_of_which_some_lack_the_truth(run, use):
+  use(Data(), toy.spikes(**config()))
+  video = ("--video", "v.gif", "--frames", 4, "--first", 1, "--fps", 5)
+  assert _main("--checkpoint", run, "--output", "p.png", "--examples", 2, *video) == 0
+  # RGB, spikes, depth, prediction, error, uncertainty
+  assert _size("p.png")[0] == pytest.approx(110 * (6 * 2.66 + 0.06), abs=2)
+  with Image.open("v.gif") as picture:
     assert picture.info["duration"] == 200
     frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(picture)]
-  assert len(frames) == 3 and len({f.shape for f in frames}) == 1
-  bars = [f[-42:].astype(int) for f in frames]  # 0.42 inches of 100 pixels
-  assert bars[0].std() > 20
-  for bar in bars[1:]:
-    assert np.abs(bar - bars[0]).mean() < 3  # a GIF has its own 256 colours in every frame
+  assert len(frames) == 4 and len({f.shape for f in frames}) == 1
   assert np.abs(frames[0].astype(int) - frames[2]).mean() > 1
 
 
-def test_the_feature_map_and_the_uncertainty_are_the_networks_own(crossmodality):
-  model = inference.load(str(crossmodality))
-  config = stages.evaluation_config(model.config, None, ["data.batch_size=1"])
-  (example,) = visualize.Show({"prediction": model}, config).examples("test", 1)
-  bits = np.unpackbits(example["spike"], axis=-1, bitorder="little").astype(np.float32)
-  output = jax.jit(model.module.apply)(model.variables, 2 * bits[None] - 1)
-  np.testing.assert_allclose(example["feature"], output.features["path_1"][0], rtol=1e-3, atol=1e-4)
-  np.testing.assert_allclose(example["uncertainty"], output.uncertainty[0], rtol=1e-3, atol=1e-4)
-  np.testing.assert_allclose(example["prediction"], output.depth[0], rtol=1e-3)
+def test_the_strip(run, use):
+  use(Data(), toy.pictures(**config()), toy.spikes(**config()))
+  strip = ("--strip", f"source $only={run}", f"b={run}")
+  assert _main(*strip, "--output", "s.png", "--data.domain=foggy", "--examples", 2) == 0
+  # RGB, spikes, two predictions, ground truth
+  assert _size("s.png")[0] == pytest.approx(110 * (5 * 2.66 + 0.06), abs=2)
 
 
-def test_a_sequence_of_another_set_is_its_part_in_order(show, monkeypatch):
-  monkeypatch.setattr(show.config.data, "name", "real")
-  data = visualize.pipeline.open(show.models["spikes"].config.data)
-  monkeypatch.setattr(visualize.pipeline, "open", lambda config: data)
-  keys = [frame["key"] for frame in show.sequence("test", first=1, count=5)]
-  assert keys == ["clear/test/000001", "clear/test/000002"]
-  with pytest.raises(visualize.errors.UserError, match="no frame 3"):
-    show.sequence("test", first=3)
-
-
-def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
-  rng = np.random.default_rng(0)
-  frames = [
-    {
-      "depth": rng.uniform(2, 50, (90, 120)),
-      "prediction": rng.uniform(2, 50, (90, 120)),
-      "uncertainty": rng.uniform(0, 0.4, (90, 120)),
-      "spike": rng.integers(0, 255, (90, 120, 16), np.uint8),
-      "feature": rng.normal(size=(45, 60, 8)),
-    }
-    for _ in range(20)
-  ]
-  few, every = visualize.sequence_scales(frames), visualize.panels.shared_scales(frames)
-  assert few.depth.low == pytest.approx(every.depth.low, rel=0.1)
-  assert few.depth.high == pytest.approx(every.depth.high, rel=0.05)
-  assert few.uncertainty == pytest.approx(every.uncertainty, rel=0.05)
-  assert few.feature == pytest.approx(every.feature, rel=0.2)
-  assert few.white == pytest.approx(every.white, rel=0.15)
+def test_classes_are_drawn_too(run, use):
+  use(Data(size=5, batch=1), toy.counter(**config("classes")))
+  assert _main("--checkpoint", run, "--output", "c.png", "--video", "c.gif", "--frames", 3) == 0
+  assert _size("c.png")[0] > 500
 
 
 @pytest.mark.parametrize(
   "argv, words",
   [
-    (["--checkpoint", "configs"], "nothing to do"),
+    (["--checkpoint", "run"], "nothing to do"),
     (["--output", "x.png"], "--checkpoint"),
-    (["--checkpoint", "configs", "--strip", "a=b", "--output", "x.png"], "not allowed"),
+    (["--checkpoint", "run", "--strip", "a=b", "--output", "x.png"], "not allowed"),
     (["--checkpoint", "nowhere", "--output", "x.png"], "nowhere"),
-    (["--checkpoint", "configs", "--output", "x.jpg"], "x.jpg"),
-    (["--checkpoint", "configs", "--output", "nowhere/x.png"], "nowhere"),
-    (["--checkpoint", "configs", "--video", "x.avi"], ".mp4 or .gif"),
-    (["--checkpoint", "configs", "--output", "x.png", "--examples", "0"], "--examples 0"),
-    (["--checkpoint", "configs", "--video", "x.gif", "--frames", "0"], "--frames 0"),
-    (["--checkpoint", "configs", "--video", "x.gif", "--fps", "0"], "--fps 0"),
-    (["--checkpoint", "configs", "--video", "x.gif", "--first", "-1"], "--first -1"),
-    (["--checkpoint", "configs", "--output", "x.png", "--eval.crop=garg"], "--data.key"),
+    (["--checkpoint", "empty", "--output", "x.png"], "no checkpoints"),
+    (["--checkpoint", "run", "--output", "x.jpg"], "x.jpg"),
+    (["--checkpoint", "run", "--output", "nowhere/x.png"], "nowhere"),
+    (["--checkpoint", "run", "--output", "folder.png"], "folder.png is a folder"),
+    (["--checkpoint", "run", "--video", "x.avi"], ".mp4 or .gif"),
+    (["--checkpoint", "run", "--output", "x.png", "--examples", "0"], "--examples 0"),
+    (["--checkpoint", "run", "--video", "x.gif", "--frames", "0"], "--frames 0"),
+    (["--checkpoint", "run", "--video", "x.gif", "--frames", "inf"], "invalid int"),
+    (["--checkpoint", "run", "--video", "x.gif", "--frames", "9" * 30], "--frames 999"),
+    (["--checkpoint", "run", "--video", "x.gif", "--first", "9" * 30], "--first 999"),
+    (["--checkpoint", "run", "--video", "x.gif", "--fps", "0"], "0.0 frames a second"),
+    (["--checkpoint", "run", "--video", "x.gif", "--fps", "inf"], "inf frames a second"),
+    (["--checkpoint", "run", "--video", "x.gif", "--fps", "1e300"], "1e+300 frames a second"),
+    (["--checkpoint", "run", "--video", "x.gif", "--fps", "nan"], "nan frames a second"),
+    (["--checkpoint", "run", "--video", "x.gif", "--first", "-1"], "--first -1"),
+    (["--checkpoint", "run", "--output", "x.png", "--eval.crop=garg"], "--data.key"),
     (["--strip", "a", "--output", "x.png"], "NAME=RUN"),
-    (["--strip", "a=configs", "a=configs", "--output", "x.png"], "twice"),
+    (["--strip", "a=run", "a=run", "--output", "x.png"], "twice"),
     (["--strip", "a=nowhere", "--output", "x.png"], "nowhere"),
   ],
 )
-def test_bad_input_is_one_line_and_status_2(argv, words, capsys, place):
-  before = set(place.iterdir())
+def test_bad_input_is_one_line_before_anything_is_loaded(argv, words, run, capsys, monkeypatch):
+  monkeypatch.setattr(inference, "load", lambda *_, **__: pytest.fail("a network was loaded"))
+  for name in ("empty", "folder.png"):
+    (run.parent / name).mkdir()
+  before = set(run.parent.iterdir())
   assert cli.run(script("visualize").main, argv) == 2
   shown = capsys.readouterr().err.strip()
   assert words in shown and shown.startswith("error:") and "\n" not in shown
-  assert set(place.iterdir()) == before
+  assert set(run.parent.iterdir()) == before
 
 
-def test_a_domain_or_streams_that_do_not_fit(crossmodality, tmp_path, capsys):
-  base = ["--checkpoint", str(crossmodality), "--video", str(tmp_path / "v.gif")]
-  for more, words in ((["--data.domain=fogy"], "foggy"), (["--data.steps=64"], "128 steps")):
-    assert cli.run(script("visualize").main, [*base, *more]) == 2
-    shown = capsys.readouterr().err.strip()
-    assert words in shown and "\n" not in shown
-  assert not list(tmp_path.iterdir())
+def test_nothing_heavy_is_imported_for_a_wrong_argument(run, tmp_path):
+  import subprocess
+  import sys
+
+  code = (
+    "import sys; from bicross_jax import cli; from bicross_jax.commands import predict, visualize;"
+    "s = [cli.run(visualize.main, ['--strip', 'a=nowhere', '--output', 'x.png']),"
+    "cli.run(predict.main, ['nothing.png', '--checkpoint', 'run', '--output', 'o'])];"
+    "print(s, [m for m in ('jax', 'tensorflow', 'flax', 'orbax') if m in sys.modules])"
+  )
+  root = str(script.__globals__["ROOT"])
+  made = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env={"PYTHONPATH": root, "PATH": "/usr/bin"},
+    capture_output=True,
+    text=True,
+  )
+  assert made.stdout.strip() == "[2, 2] []", made.stdout + made.stderr

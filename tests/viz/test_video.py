@@ -83,3 +83,16 @@ def test_an_mp4_that_the_disk_cannot_hold_is_told_and_removed(tmp_path):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="imageio-ffmpeg")
+def test_a_relative_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert video.write("12:30:05.mp4", FRAMES) == 5
+  assert [p.name for p in tmp_path.iterdir()] == ["12:30:05.mp4"]
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 1e300, 1e-300])
+def test_frames_a_second_that_no_player_shows(fps, tmp_path):
+  with pytest.raises(errors.UserError, match="frames a second is not in"):
+    video.check(tmp_path / "a.gif", fps)

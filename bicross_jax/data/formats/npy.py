@@ -231,3 +231,17 @@ def _check_length(path, header: Header, length: int) -> None:
     raise errors.BadFileError(
       path, f"has {length} bytes", f"{declared} for {header.dtype} {header.shape}"
     )
+
+
+def npz_names(path) -> list[str]:
+  """The names of the arrays in a .npz file.
+
+  Raises:
+    errors.BadFileError: missing, or no such file.
+  """
+  files.size(path)
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return [info.filename.removesuffix(".npy") for info in archive.infolist()]
+  except _NPZ_ERRORS as error:
+    raise errors.BadFileError(path, f"is not a whole .npz file: {error}") from error

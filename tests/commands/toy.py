@@ -1,0 +1,69 @@
+"""Stand-ins for trained networks that are formulas: what `inference.load` would give."""
+
+import types
+
+import jax
+import ml_collections
+import numpy as np
+
+H, W, STEPS = 24, 40, 16
+
+
+def model(inputs, step, task="depth", fields=None, **config):
+  """A network.
+
+  Args:
+    inputs: {field: shape of one example}.
+    step: (batch, carry) -> (predictions, carry).
+    task: what it predicts.
+    fields: of its recipe's own.
+    **config: further sections.
+  """
+  specs = {
+    name: jax.ShapeDtypeStruct(shape, np.dtype(bool if name == "reset" else np.uint8))
+    for name, shape in inputs.items()
+  }
+  return types.SimpleNamespace(
+    config=ml_collections.ConfigDict({"task": task, **config}),
+    inputs=specs,
+    recipe=types.SimpleNamespace(
+      fields=fields or {}, inputs=tuple(inputs), batch_spec=lambda: specs
+    ),
+    step=step,
+    inspect=step,
+  )
+
+
+def spikes(**config):
+  """Its depth is 1 m more than the spikes of the whole window."""
+
+  def step(batch, carry):
+    spike = np.asarray(batch["spike"])
+    assert spike.dtype == np.uint8 and spike.ndim == 4 and spike.shape[-1] == STEPS // 8
+    depth = 1 + np.bitwise_count(spike).sum(-1, dtype=np.float32)
+    return {"depth": depth, "uncertainty": 1 / depth}, carry
+
+  return model({"spike": (H, W, STEPS // 8)}, step, **config)
+
+
+def pictures(depth=None, **config):
+  """Its depth is the mean of the colours, or what `depth` makes of it, at half the size."""
+
+  def step(batch, carry):
+    x = np.asarray(batch["rgb"], np.float32).mean(-1)[:, ::2, ::2] + 1
+    return {"depth": depth(x) if depth else x, "uncertainty": x / 256}, carry
+
+  return model({"rgb": (H, W, 3)}, step, **config)
+
+
+def counter(**config):
+  """A network of classes that sees two cameras' events, and remembers how many windows it saw."""
+
+  def step(batch, carry):
+    seen = (0 if bool(batch["reset"][0]) else carry) + 1
+    label = np.full(batch["events"].shape[:3], seen, np.uint8)
+    label[batch["events"].sum((-1, -2)) == 0] = 255
+    return {"label": label}, seen
+
+  inputs = {"events": (H, W, 5, 4), "rgb": (H, W, 3), "reset": ()}
+  return model(inputs, step, task="classes", **config)
