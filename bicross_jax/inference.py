@@ -143,3 +143,20 @@ def read_config(folder, meta: Mapping[str, Any], plugins: Sequence[str] = ()):
       folder, f"its config (of bicross_jax {version}) does not fit this version: {told}"
     ) from error
   return grammar.resolve_durations(config, meta.get("examples") or config.data.batch_size)
+
+
+def random_parents(config, key: jax.Array) -> dict[str, Any]:
+  """{role: random variables} of the stages that a config starts from, for shapes and speed.
+
+  Args:
+    config: from a config file, checked.
+    key: PRNG key.
+  """
+  out = {}
+  for role in config.get("parents", {}):
+    parent = grammar.parent(config, role)
+    if parent is not None:
+      parent = grammar.resolve_durations(parent, parent.data.batch_size)
+      recipe = recipes.create(parent, grammar.trusted(parent))
+      out[role] = recipe.variables(recipe.init(key, random_parents(parent, key)))
+  return out

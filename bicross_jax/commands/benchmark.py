@@ -94,7 +94,6 @@ class _Case:
     import numpy as np
 
     from bicross_jax import inference, recipes
-    from bicross_jax.commands import training
     from bicross_jax.train import devices
 
     rng = np.random.default_rng(0)
@@ -102,7 +101,7 @@ class _Case:
     rows = config.data.batch_size
     batch = random_batch(rng, recipe.batch_spec(), rows, recipe.fields)
     key = jax.random.key(config.seed)
-    state = devices.place(recipe.init(key, training.random_parents(config, key)))
+    state = devices.place(recipe.init(key, inference.random_parents(config, key)))
     variables = jax.device_get(recipe.variables(devices.gather(state)))
     self.rows, self.state = rows, state
     self.batch, self.key = devices.shard(batch), devices.replicate(key)

@@ -81,8 +81,7 @@ def take_in(source: pathlib.Path, output: pathlib.Path, config, inflate: bool = 
   """
   import jax
 
-  from bicross_jax import recipes
-  from bicross_jax.commands import training
+  from bicross_jax import inference, recipes
   from bicross_jax.convert import files as weights
   from bicross_jax.convert import network, store, torch_state
 
@@ -92,7 +91,7 @@ def take_in(source: pathlib.Path, output: pathlib.Path, config, inflate: bool = 
   like = None
   if any(network.find(type(m)).example(m) is None for m in recipe.networks.values()):
     key = jax.random.key(0)
-    like = recipe.variables(recipe.init(key, training.random_parents(config, key)))
+    like = recipe.variables(recipe.init(key, inference.random_parents(config, key)))
   converted = torch_state.networks_from_torch(recipe.networks, state, inflate=inflate, like=like)
   print(f"read: {len(state)} arrays named as {converted.naming.title} names them")
   for note in converted.notes:

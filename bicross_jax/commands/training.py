@@ -5,11 +5,8 @@ import pathlib
 import time
 from typing import Any
 
-import jax
-
 from bicross_jax import errors, inference, recipes, tasks
 from bicross_jax.config import grammar
-from bicross_jax.data import pipeline
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.train import checkpoints, devices, loop, processes, runs
 
@@ -36,6 +33,8 @@ def run(config, workdir=None, root="runs") -> dict:
   Raises:
     errors.UserError: data or a checkpoint that is not there, or a folder with another run in it.
   """
+  from bicross_jax.data import pipeline  # loads TensorFlow, which naming a run does without
+
   processes.start(config.get("distributed"))
   devices.enable_compile_cache()
   checkpoints_given = {
@@ -85,6 +84,8 @@ def _batches(config, opened, recipe):
   spec = recipe.batch_spec()
   if hasattr(next(iter(spec.values())), "shape"):
     return opened["data"].batches(spec, seed=config.seed, own_fields=recipe.fields)
+  from bicross_jax.data import pipeline
+
   streams = {}
   for number, (name, fields) in enumerate(spec.items()):
     section = opened["data" if name == "source" else name]
@@ -189,15 +190,3 @@ def chain(config, workdir=None, root="runs") -> list[pathlib.Path]:
     elif section.checkpoint is not None:
       out.append(pathlib.Path(section.checkpoint))
   return [*dict.fromkeys(out), folder]
-
-
-def random_parents(config, key: jax.Array) -> dict[str, Any]:
-  """{role: random variables} of the stages that a config starts from, for benchmarks."""
-  out = {}
-  for role in config.get("parents", {}):
-    parent = grammar.parent(config, role)
-    if parent is not None:
-      parent = grammar.resolve_durations(parent, parent.data.batch_size)
-      recipe = recipes.create(parent, grammar.trusted(parent))
-      out[role] = recipe.variables(recipe.init(key, random_parents(parent, key)))
-  return out
