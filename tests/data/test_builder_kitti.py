@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import ml_collections
 import numpy as np
@@ -135,6 +137,17 @@ def test_missing_files_are_named_with_where_to_get_them(tree, capsys):
     assert words in message
   assert _open(tree, allow_missing=True).sizes["train"] == 3
   assert "1 of the 4 train frames" in capsys.readouterr().out
+
+
+def test_a_tree_that_holds_test_frames_only_can_be_tested_on(tree):
+  shutil.rmtree(tree / "input/2011_09_26")
+  with pytest.raises(errors.UserError, match="to train in"):
+    _open(tree, open_parts=("train",))
+  data = _open(tree, open_parts=())
+  ((_, truths),) = _batches(data).evaluation("test")
+  assert truths[0]["key"] == "2011_10_03/2011_10_03_drive_0002_sync/0000000000"
+  with pytest.raises(errors.UserError, match="to train in"):
+    data.truths("train", ("depth",))
 
 
 def test_the_eigen_split_takes_the_frames_of_its_lists(tree):

@@ -29,9 +29,12 @@ def _keys(found):
 
 @pytest.fixture(params=trees.CASES, ids=lambda name: name.replace(" ", "_"))
 def case(request, tmp_path):
-  """A layout whose files are all there, but empty."""
+  """A layout whose files are all there, but empty, each with the hidden companion that macOS adds."""
   case = trees.CASES[request.param]
-  trees.touch(tmp_path, [path for part in case.frames.values() for row in part for path in row[1:]])
+  paths = [path for part in case.frames.values() for row in part for path in row[1:]]
+  trees.touch(tmp_path, paths + [f"{p.rpartition('/')[0]}/._{p.rpartition('/')[2]}" for p in paths])
+  for folder in {file.parent.parent for file in tmp_path.rglob("*.npy")}:
+    (folder / ".hidden").mkdir()
   for path, text in case.lists.items():
     (tmp_path / path).write_text(text)
   return case

@@ -24,7 +24,7 @@ import pathlib
 
 import numpy as np
 
-from bicross_jax.data.formats import depth
+from bicross_jax.data.formats import depth, listing
 from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Run
 
@@ -72,7 +72,7 @@ def find(
 
 def _sequences(folder: pathlib.Path, part: str) -> list[str]:
   """Names of the sequences below a folder; of the published test archives the four it has."""
-  names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+  names = listing.folders(folder)
   return list(TEST) if part == "test" and "left-image-half-size" in names else names
 
 

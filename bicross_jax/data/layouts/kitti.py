@@ -20,7 +20,7 @@ import re
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data.formats import depth
+from bicross_jax.data.formats import depth, listing
 from bicross_jax.data.formats import kitti as kitti_files
 from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Frame, Run
@@ -132,7 +132,7 @@ class _Published:
 def _tree(root: pathlib.Path):
   if (root / "input").is_dir():
     return _Rearranged(root)
-  if root.is_dir() and any(_DATE.fullmatch(name) for name in os.listdir(root)):
+  if any(_DATE.fullmatch(name) for name in listing.folders(root)):
     return _Published(root)
   return None
 
