@@ -176,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
     else:
       work, total = spike_files.write_windows(frames, place, plan), len(frames.names)
     made = sum(tqdm.tqdm(work, total=total, unit="frame"))
-    print(f"{made} of {total} frames made, {total - made} were there; in {place}")
+    print(f"{made} of {total} frames made, {total - made} were there; in {errors.shown(place)}")
     return 0
   total, done = streams.total_steps(frames.times, timing), 0
   with tqdm.tqdm(total=total, unit="step") as bar:
@@ -184,7 +184,10 @@ def main(argv: Sequence[str]) -> int:
       bar.update(steps)
       done += steps
   height, width = args.size or frames.shape
-  print(f"{args.output}: {total} steps of {height}x{width}" + ("" if done else " (was there)"))
+  print(
+    f"{errors.shown(args.output)}: {total} steps of {height}x{width}"
+    + ("" if done else " (was there)")
+  )
   return 0
 
 

@@ -280,7 +280,9 @@ def test_video_without_time_stamps_does_not_say_its_rate(tmp_path):
   assert (found.fps, found.times, len(found.names)) == (None, None, 6)
 
 
-@pytest.mark.parametrize("name", ["12:30:05.mp4", "file:a.mp4", "-a.mp4", "a%03d #?.mp4", "ü.mp4"])
+@pytest.mark.parametrize(
+  "name", ["12:30:05.mp4", "file:a.mp4", "-a.mp4", "a%03d #?.mp4", "ü.mp4", "\udcff.mp4"]
+)
 def test_video_is_read_whatever_it_is_called(tmp_path, monkeypatch, name):
   _encode(tmp_path / "v.mp4", *H264, frames=3)
   (tmp_path / "v.mp4").rename(tmp_path / name)

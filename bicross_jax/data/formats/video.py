@@ -134,8 +134,9 @@ def _open_video(path: pathlib.Path):
 
   level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
   try:
-    # FFmpeg takes what stands before a colon for a protocol, but not in an absolute path.
-    return cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+    # FFmpeg takes what stands before a colon for a protocol, but not in an absolute path; OpenCV
+    # ends the process on names that are not UTF-8, unless it gets their bytes.
+    return cv2.VideoCapture(os.fsencode(os.path.abspath(path)), cv2.CAP_FFMPEG)
   finally:
     cv2.utils.logging.setLogLevel(level)
 
