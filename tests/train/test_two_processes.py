@@ -17,10 +17,9 @@ import pytest
 import bicross_jax
 from bicross_jax import errors
 from bicross_jax.train import processes, runs
-from tests.scripts import conftest as scripts
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SMALL = [*(s for s in scripts.SMALL if "parent" not in s), "--config.train.steps=4"]
+SMOKE = ["--config", str(ROOT / "configs" / "bicross.py:pretrain,smoke"), "--config.train.steps=4"]
 
 
 def free_port():
@@ -179,11 +178,9 @@ class Training:
       command = [
         sys.executable,
         ROOT / "scripts" / "train.py",
-        "--config",
-        ROOT / "configs" / "bicross.py:pretrain",
+        *SMOKE,
         "--workdir",
         workdir,
-        *SMALL,
         *flags,
         *where,
       ]
@@ -223,7 +220,7 @@ def test_bicross_by_two_processes(left, tmp_path):
   np.testing.assert_allclose(depths[1], depths[0], rtol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bicross_is_stopped_through_one_of_two_processes(left, tmp_path):
   flags = ("--config.train.steps=60", "--config.train.validate_every=60")
   training = Training(tmp_path, tmp_path / "run", 2, *flags)

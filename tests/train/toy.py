@@ -8,6 +8,7 @@ It may be one of several processes (`train.processes`); --term then is for the l
 import argparse
 import os
 import signal
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -196,6 +197,8 @@ def main():
   if args.term is not None and jax.process_index() == jax.process_count() - 1:
     at[args.term] = send(signal.SIGTERM)
   train(args.workdir, create(args.noise, local=args.local), Data(at))
+  # Training needs neither, and they are slow to import: every test with this script sees it.
+  assert not {name.split(".")[0] for name in sys.modules} & {"tensorflow", "torch"}
 
 
 if __name__ == "__main__":

@@ -7,18 +7,13 @@ import sys
 
 import pytest
 
-from tests.scripts import conftest as scripts
 from tests.train import conftest as training
-from tests.train.conftest import left, python, toy, toy_process  # noqa: F401 (fixtures)
+from tests.train.conftest import left, python, toy, toy_process, whole  # noqa: F401 (fixtures)
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KILLING = HERE / "killing.py"
-PRETRAIN = [
-  "--config",
-  "configs/bicross.py:pretrain",
-  *(s for s in scripts.SMALL if "parent" not in s),
-]
+PRETRAIN = ["--config", "configs/bicross.py:pretrain,smoke"]
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ Nth change of the file system from the moment on that checkpoint K is begun; or 
 BATCHES=FILE in the environment a line "STEP DIGEST" is added there for every training batch read.
 """
 
+import contextlib
 import os
 import runpy
+import shutil
 import signal
 import sys
 import threading
@@ -41,23 +43,54 @@ def at_step(step):
   progress.Progress = Deadly
 
 
-def at_write(step, number):
-  """Kills at a change of the file system; Python tells of each before it is made."""
+def changes(step, act):
+  """Calls act(number) before each change of the file system from the start of checkpoint `step` on.
+
+  Python tells of each before it is made. Other threads wait meanwhile, before a change of theirs.
+
+  Returns:
+    A function that ends it.
+  """
   begun = f"checkpoints{os.sep}{step}.orbax-checkpoint-tmp"
-  seen, lock = [], threading.Lock()
+  lock, acting, ended, number = threading.Lock(), threading.local(), threading.Event(), [0]
 
   def hook(event, args):
+    if ended.is_set() or getattr(acting, "now", False):
+      return
     if event not in CHANGES and not (
       event == "open" and isinstance(args[1], str) and "w" in args[1]
     ):
       return
     with lock:
-      if seen or any(begun in os.fspath(a) for a in args if isinstance(a, (str, os.PathLike))):
-        seen.append(event)
-      if len(seen) == number:
-        die()
+      if number[0] or any(begun in os.fspath(a) for a in args if isinstance(a, (str, os.PathLike))):
+        number[0] += 1
+        acting.now = True  # what it changes itself is not counted
+        act(number[0])
+        acting.now = False
 
   sys.addaudithook(hook)
+  return ended.set
+
+
+def at_write(step, number):
+  """Kills at a change of the file system."""
+  changes(step, lambda n: die() if n == number else None)
+
+
+@contextlib.contextmanager
+def copies(step, workdir, place, most=25):
+  """Yields a list of copies of a run's folder, filled with one before each change; see `changes`."""
+  made = []
+
+  def copy(number):
+    if number <= most:
+      made.append(shutil.copytree(workdir, place / str(number)))
+
+  end = changes(step, copy)
+  try:
+    yield made
+  finally:
+    end()
 
 
 def note_batches(path):
