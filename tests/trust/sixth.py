@@ -16,9 +16,9 @@ def get_config(arg=""):
   config, data = sections.base("sixth", "depth"), sections.world()
   config.stage, config.scenario, overrides = grammar.split_arg(arg, STAGES, SCENARIOS)
   data.update(height=32, width=64, train=8, validation=3, test=3, batch_size=4)
-  config.update(dict(recipe="tests.trust.sixth:create", rate=0.03, data=data))
+  evals = dict(source=sections.evaluation("depth", crop="none"))
+  config.update(dict(recipe="tests.trust.sixth:create", rate=0.03, data=data, evals=evals))
   config.train.update(steps="20", log_every="1", validate_every="10", checkpoint_every="10")
-  config.evals.source = sections.evaluation("depth", crop="none")
   for item in overrides:
     grammar.override(config, item)
   return config
