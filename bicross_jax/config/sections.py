@@ -91,6 +91,7 @@ def real(name: str, domain: str, height: int, width: int) -> ConfigDict:
       height=height,
       width=width,
       steps=128,  # of a spike stream
+      sensors=(),  # the fields that are used; (): what the set has by default
       allow_missing=False,  # leave out frames that lack files
       parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
       **_use(),

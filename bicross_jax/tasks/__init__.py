@@ -6,13 +6,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import importlib
 import pathlib
+import pkgutil
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bicross_jax import errors
 
-NAMES = ("depth", "classes")
+NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 Maps = Mapping[str, np.ndarray]  # predictions of one image: {name: [h, w, ...]}
 # "key" str, "crop" int32[4], "frame" int32[2]; the fields of `Task.truth`, whole
 Truth = Mapping[str, Any]
