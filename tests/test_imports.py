@@ -13,7 +13,7 @@ BLOCKED = """
 import importlib, pathlib, sys
 class Block:
   def find_spec(self, name, path=None, target=None):
-    if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "torch"):
+    if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "torch", "onnx", "onnxruntime"):
       raise ImportError(f"{name} must not be imported here")
 sys.meta_path.insert(0, Block())
 package = pathlib.Path("bicross_jax")

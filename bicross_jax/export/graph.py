@@ -6,11 +6,13 @@ small integers and narrows the result again. bfloat16 becomes float32, which hol
 
 from collections.abc import Mapping, Sequence
 import math
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:  # an optional package
+  import onnx
 
 OPSET = 18  # ONNX Runtime 1.14 and later
 _IR = 9  # the file format that goes with it
@@ -48,6 +50,8 @@ class Graph:
 
   def name_of(self, x: Operand) -> str:
     """The name of an operand; a constant becomes an initializer."""
+    from onnx import numpy_helper
+
     if isinstance(x, str):
       return x
     x = np.asarray(x, plain(x.dtype), order="C")
@@ -62,6 +66,8 @@ class Graph:
 
   def add(self, op: str, *operands: Operand, outputs: int = 1, **attributes):
     """A node of an operator; the name of its value, or their list."""
+    from onnx import helper
+
     names = [self._name() for _ in range(outputs)]
     inputs = [self.name_of(x) for x in operands]
     self._nodes.append(helper.make_node(op, inputs, names, **attributes))
@@ -87,6 +93,8 @@ class Graph:
       return x
     if isinstance(x, np.ndarray):
       return x.astype(new)
+    from onnx import helper
+
     return self.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(new))
 
   def reshape(self, x: Operand, shape: Sequence[int]) -> Operand:
@@ -131,7 +139,7 @@ class Graph:
     inputs: Mapping[str, tuple[tuple[int, ...], np.dtype]],
     outputs: Mapping[str, tuple[Operand, tuple[int, ...], np.dtype]],
     notes: Mapping[str, str],
-  ) -> onnx.ModelProto:
+  ) -> "onnx.ModelProto":
     """The whole.
 
     Args:
@@ -139,6 +147,7 @@ class Graph:
       outputs: {name: (operand, shape, type)}.
       notes: texts to keep in the file.
     """
+    from onnx import helper
 
     def value(name, shape, dtype):
       return helper.make_tensor_value_info(

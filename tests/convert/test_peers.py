@@ -52,7 +52,7 @@ def _image():
   return x, np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
   "backbone, config, tolerance", [("base", PLAIN, 1e-4), ("hybrid", HYBRID, 1e-3)]
 )
@@ -95,7 +95,7 @@ def _features(module, x):
   return [s.transpose(0, 2, 3, 1) for s in stages], blocks, token
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("source", ["timm", "google"])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbones_equal_those_of_timm(golden, tmp_path, name, source):
