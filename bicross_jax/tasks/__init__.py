@@ -13,7 +13,7 @@ import numpy as np
 
 from bicross_jax import errors
 
-NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+NAMES = tuple(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg)
 Maps = Mapping[str, np.ndarray]  # predictions of one image: {name: [h, w, ...]}
 # "key" str, "crop" int32[4], "frame" int32[2]; the fields of `Task.truth`, whole
 Truth = Mapping[str, Any]
