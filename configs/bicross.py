@@ -29,7 +29,7 @@ All but the first two are real: DPT-hybrid with the published settings, on sets 
 or BiCross's (docs/data.md). `data` is the source, `target` what crossdomain moves to; each has its
 `data_dir`, but for the weathers, which lie in one. With validate=target the checkpoint of crossdomain is
 chosen by labelled target validation; otherwise no label of the target is read, and the last one counts. What the stages compute, and where it departs from
-Zhang et al., "BiCross" (repository Theia-4869/BiCross): docs/systems/bicross.md.
+Liu, Zhang et al., "BiCross" (repository Theia-4869/BiCross): docs/systems/bicross.md.
 """
 
 import ml_collections

@@ -17,7 +17,7 @@ def rgb_input(rgb: jax.Array, shape: tuple[int, int]) -> jax.Array:
     shape: (h, w) of the network.
 
   Returns:
-    float32[B, h, w, 3] in -1..1 (Zhang et al., "BiCross").
+    float32[B, h, w, 3] in -1..1 (Liu, Zhang et al., "BiCross").
   """
   x = rgb.astype(jnp.float32) / 255.0
   if x.shape[1:3] != tuple(shape):

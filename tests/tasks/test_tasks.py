@@ -45,5 +45,5 @@ def test_a_task_has_what_the_contract_says(name):
 
 
 def test_an_unknown_task_is_named():
-  with pytest.raises(errors.UserError, match="config.task='flow': choose from depth, classes"):
+  with pytest.raises(errors.UserError, match="config.task='flow': choose from classes, depth"):
     tasks.create("flow")

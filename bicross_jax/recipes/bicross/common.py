@@ -1,6 +1,6 @@
 """What the stages of BiCross share: networks, supervision, optimiser, prediction.
 
-The equations are those of docs/systems/bicross.md (Zhang et al., "BiCross").
+The equations are those of docs/systems/bicross.md (Liu, Zhang et al., "BiCross").
 """
 
 from collections.abc import Callable, Mapping
