@@ -32,6 +32,7 @@ class Model:
   recipe: state.Recipe
   variables: Mapping[str, Any]
   meta: Mapping[str, Any]
+  _placed: Any = dataclasses.field(repr=False)  # the variables on the device, put there once
   _predict: Any = dataclasses.field(repr=False)
   _inspect: Any = dataclasses.field(repr=False)
 
@@ -58,11 +59,11 @@ class Model:
 
   def step(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
     """As `predict`, on the device and with memory: (predictions, carry for the next batch)."""
-    return self._predict(self.variables, batch, carry)
+    return self._predict(self._placed, batch, carry)
 
   def inspect(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
     """As `step`, with what pictures show besides ("feature")."""
-    return self._inspect(self.variables, batch, carry)
+    return self._inspect(self._placed, batch, carry)
 
 
 def input_spec(recipe: state.Recipe, section: Mapping[str, Any] | None = None) -> Spec:
@@ -112,14 +113,17 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
     recipe,
     variables,
     meta,
+    jax.device_put(variables),
     devices.jit_predict(recipe.predict, recipe.inputs),
     devices.jit_predict(recipe.inspect or recipe.predict, recipe.inputs),
   )
-  one = {
-    name: jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype) for name, spec in model.inputs.items()
+  rows = config.data.batch_size  # of the batches to come: JAX need not trace it again
+  batch = {
+    name: jax.ShapeDtypeStruct((rows, *spec.shape), spec.dtype)
+    for name, spec in model.inputs.items()
   }
   try:
-    jax.eval_shape(recipe.predict, variables, one, ())
+    jax.eval_shape(model.step, batch)
   except (flax.errors.FlaxError, KeyError, TypeError, ValueError) as error:
     told = " ".join(str(error).split())[:300]
     raise errors.BadFileError(

@@ -57,15 +57,19 @@ def fit(
     errors.UserError: there is no known depth.
   """
   rng = np.random.default_rng(seed)
-  edges = np.geomspace(protocol.min_depth, protocol.max_depth, BINS + 1)
-  weights, kept, count = np.zeros(BINS), [], 0
+  low, bin_width = (
+    np.log(protocol.min_depth),
+    np.log(protocol.max_depth / protocol.min_depth) / BINS,
+  )
+  weights, count = np.zeros(BINS), 0
+  kept: list[np.ndarray] = []
   for count, depth in enumerate(depths, 1):
     depth = protocols.known_depth(depth)
     if kept and kept[0].shape != depth.shape:
       raise ValueError(f"training depths of shapes {kept[0].shape} and {depth.shape}")
     counted = depth[protocols.valid_pixels(depth, protocol)].astype(np.float64)
     if counted.size:
-      place = np.clip(np.searchsorted(edges, counted, side="right") - 1, 0, BINS - 1)
+      place = np.clip((np.log(counted) - low) / bin_width, 0, BINS - 1).astype(np.int64)
       weights += np.bincount(place, 1 / (counted * counted.size), BINS)
     if len(kept) < max(budget // depth.nbytes, 1):
       kept.append(depth)
@@ -74,7 +78,7 @@ def fit(
   if not weights.any():
     raise errors.UserError(f"baselines: none of {count} training depth maps has a known depth")
   half = int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
-  constant = float(np.sqrt(edges[half] * edges[half + 1]))
+  constant = float(np.exp(low + (half + 0.5) * bin_width))
   whole = protocol._replace(crop="none")
   rows = (np.stack(row) for row in zip(*kept, strict=True))  # [maps, W] for each row
   median = np.stack([_known_median(row, protocols.valid_pixels(row, whole)) for row in rows])
