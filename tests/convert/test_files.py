@@ -91,7 +91,7 @@ def test_bad_files_are_told(tmp_path):
   )
   refused("b.npz", b"", "whole .npz")
   refused("c.npz", whole[:300], "whole .npz")
-  refused("d.npz", whole[:200] + b"\xff" + whole[201:], "whole .npz")
+  refused("d.npz", whole[:200] + b"\xff" + whole[201:], "Bad CRC")
   np.savez(tmp_path / "objects.npz", a=np.array([{}]))
   with pytest.raises(errors.BadFileError, match="plain numbers"):
     files.read(tmp_path / "objects.npz")
