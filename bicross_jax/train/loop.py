@@ -120,20 +120,24 @@ def run(
     if value < 1:
       raise errors.UserError(f"train.{name}={value} must be at least 1")
   processes.check_same("config", [runs.config_hash(config), durations, examples])
-  stored = processes.by_first(lambda: runs.claim(workdir, config))
+  stored = processes.by_first(lambda: runs.stored(workdir, config))
+  if stored is not None:
+    processes.say(f"{workdir} holds a finished run: {outcome(stored)}")
+    return stored
+  began = time.perf_counter()
+  root = jax.random.key(config["seed"])
+  first = recipe.init(keys.named_key(root, "init"), dict(parents))  # before anything is written
+  processes.by_first(lambda: runs.claim(workdir, config))
   if not all(processes.gather((workdir / runs.CONFIG).is_file())):
     raise errors.UserError(
       f"not all processes see {workdir.absolute()}; put runs where all machines see them"
     )
-  if stored is not None:
-    processes.say(f"{workdir} holds a finished run: {outcome(stored)}")
-    return stored
   with contextlib.ExitStack() as stack:
-    processes.by_first(lambda: stack.enter_context(runs.held(workdir)))
+    processes.by_first(lambda: stack.enter_context(runs.locked(workdir)))
     stopping = stack.enter_context(termination.Termination())
     saver = stack.enter_context(saving.Saver(workdir, recipe, config, examples))
     training = _Training(recipe, validate, durations, workdir, stopping, saver)
-    training.begin(config["seed"], parents)
+    training.begin(first, keys.named_key(root, "train"), time.perf_counter() - began)
     shown = stack.enter_context(progress.Progress(training.step, durations["steps"], workdir.name))
     return training.run(data, shown)
 
@@ -162,16 +166,17 @@ class _Training:
     self.step, self.steps = 0, durations["steps"]
     self.window = None
 
-  def begin(self, seed, parents):
-    """Builds the state, or restores it."""
-    root = jax.random.key(seed)
+  def begin(self, first, key, spent):
+    """Restores the last checkpoint, or begins with the recipe's first state.
+
+    `key` is that of all steps; `spent` the seconds that the first state took.
+    """
     began = time.perf_counter()
-    state = self.recipe.init(keys.named_key(root, "init"), dict(parents))
-    state, self.step, self.record = self.saver.restore(state)
+    state, self.step, self.record = self.saver.restore(first)
     processes.check_same("last checkpoint", self.step)
     self.state = devices.place(devices.of_first(state))
-    self.key = devices.replicate(keys.named_key(root, "train"))
-    self.record.seconds["start"] += time.perf_counter() - began
+    self.key = devices.replicate(key)
+    self.record.seconds["start"] += spent + time.perf_counter() - began
 
   def run(self, data, shown):
     """From where `begin` left it to the end."""

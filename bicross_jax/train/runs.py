@@ -61,11 +61,10 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, Any] | None:
-  """Makes a folder the folder of a run of `config`, or finds that it is already.
+def stored(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, Any] | None:
+  """The result of a run of `config` in a folder, or None where it is still to be trained there.
 
-  Returns:
-    The result of the run if it is finished, else None: train or go on.
+  Nothing is written.
 
   Raises:
     errors.UserError: the folder holds a run of another config, or checkpoints of unknown origin,
@@ -74,8 +73,7 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
   workdir = pathlib.Path(workdir)
   if workdir.exists() and not workdir.is_dir():
     raise errors.UserError(f"{workdir} is a file, not a folder for a run")
-  file = workdir / CONFIG
-  if file.is_file():
+  if (workdir / CONFIG).is_file():
     changed = differences(read_config(workdir), config)
     if changed:
       raise errors.UserError(
@@ -85,18 +83,25 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, An
     return finished(workdir)
   if any((workdir / name).exists() for name in (CHECKPOINTS, RESULT, METRICS)):
     raise errors.UserError(f"{workdir} holds parts of a run but no {CONFIG}; choose another folder")
-  files.write_json(file, plain(config))
   return None
 
 
+def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, Any] | None:
+  """Makes a folder the folder of a run of `config`; returns and raises as `stored`."""
+  result, file = stored(workdir, config), pathlib.Path(workdir) / CONFIG
+  if not file.is_file():
+    files.write_json(file, plain(config))
+  return result
+
+
 @contextlib.contextmanager
-def held(workdir: str | os.PathLike) -> Iterator[None]:
+def locked(workdir: str | os.PathLike) -> Iterator[None]:
   """Keeps other processes from training in a run's folder; a process that is killed lets go of it.
 
-  Some file systems of clusters have no locks: there it says so and holds nothing.
+  Some file systems of clusters have no locks: there it says so and locks nothing.
 
   Raises:
-    errors.UserError: another process holds it.
+    errors.UserError: another process trains there.
   """
   folder = os.open(workdir, os.O_RDONLY)
   try:

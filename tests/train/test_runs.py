@@ -57,6 +57,7 @@ def test_unwritable_configs_are_refused():
 
 def test_claim(tmp_path):
   workdir = tmp_path / "a" / "b"
+  assert runs.stored(workdir, config()) is None and not workdir.exists()
   assert runs.claim(workdir, config()) is None
   assert json.loads((workdir / "config.json").read_text())["sizes"] == [1, 2]
   assert runs.claim(workdir, config()) is None
@@ -70,11 +71,11 @@ def test_claim(tmp_path):
 
 
 def test_one_process_trains_in_a_folder(tmp_path):
-  with runs.held(tmp_path):
+  with runs.locked(tmp_path):
     with pytest.raises(errors.UserError, match=f"another process is training in {tmp_path}"):
-      with runs.held(tmp_path):
+      with runs.locked(tmp_path):
         pass
-  with runs.held(tmp_path):
+  with runs.locked(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
@@ -83,7 +84,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
   monkeypatch.setattr(fcntl, "flock", refuse)
-  with runs.held(tmp_path):
+  with runs.locked(tmp_path):
     pass
   assert f"{tmp_path} cannot be locked (Function not implemented)" in capsys.readouterr().out
 
