@@ -1,28 +1,50 @@
-"""One small trained run of both stages that all script tests share."""
+"""Trained runs of every stage of every system, in seconds, that all tests of scripts share."""
 
 import importlib.util
 import os
 import pathlib
+from typing import NamedTuple
 
 import filelock
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 import pytest
 
+from bicross_jax import inference
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SMALL = [
-  "--config.data.train=8",
-  "--config.data.validation=3",
-  "--config.data.test=3",
-  "--config.data.height=32",
-  "--config.data.width=64",
-  "--config.data.batch_size=4",
-  "--config.input.height=32",
-  "--config.input.width=64",
-  "--config.train.steps=2",
-  "--config.train.log_every=1",
-  "--config.train.validate_every=2",
-  "--config.parent.train.steps=2",
-  "--config.parent.data.batch_size=4",
-]
+CONFIGS = ROOT / "tests" / "systems" / "configs"
+
+
+class Stage(NamedTuple):
+  """One stage of a system.
+
+  Attributes:
+    config: what --config takes, with paths as from the folder of `place`.
+    plugins: the modules whose recipe its checkpoints name.
+  """
+
+  config: str
+  plugins: tuple[str, ...] = ()
+
+  @property
+  def plugin_flags(self) -> list[str]:
+    """--plugin MODULE for each."""
+    return [word for name in self.plugins for word in ("--plugin", name)]
+
+
+STAGES = {
+  **{
+    f"bicross-{stage}": Stage(f"configs/bicross.py:{stage},smoke")
+    for stage in ("pretrain", "crossmodality", "crossdomain", "neuromorphic")
+  },
+  **{
+    f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", ("tests.systems.toy",))
+    for stage in ("stereo", "segment")
+  },
+  "sixth-rates": Stage(f"{ROOT}/tests/trust/sixth.py:rates,smoke", ("tests.trust.sixth",)),
+}
+_MODELS = {}
 
 
 def script(name):
@@ -34,23 +56,60 @@ def script(name):
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-  """A working folder with the configs in it, and data of its own; all workers of xdist share it."""
+def shared(tmp_path_factory):
+  """A folder with the configs in it that all workers of xdist share."""
   base = tmp_path_factory.getbasetemp()
   folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "scripts"
   with filelock.FileLock(f"{folder}.lock"):
     if not folder.exists():
       folder.mkdir()
       (folder / "configs").symlink_to(ROOT / "configs")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("BICROSS_DATA", str(folder / "data"))
-    yield folder
+  return folder
 
 
-@pytest.fixture(scope="session")
-def crossmodality(place):
-  """The folder of a finished crossmodality run; its parent was trained on the way."""
-  with filelock.FileLock(place / "training.lock"), pytest.MonkeyPatch.context() as patch:
-    patch.chdir(place)
-    assert script("train").main(["--config", "configs/bicross.py:crossmodality", *SMALL]) == 0
-  return place / "runs" / "bicross" / "crossmodality-synthetic-s0"
+@pytest.fixture
+def place(shared, monkeypatch):
+  """The working folder: `shared`, with data and a compile cache of its own."""
+  monkeypatch.setenv("BICROSS_DATA", str(shared / "data"))
+  monkeypatch.setenv("BICROSS_COMPILE_CACHE", str(shared / "compiled"))
+  monkeypatch.chdir(shared)
+  compilation_cache.reset_cache()
+  yield shared
+  compilation_cache.reset_cache()
+  for name in ("jax_compilation_cache_dir", "jax_enable_compilation_cache"):
+    jax.config.update(name, None if name.endswith("dir") else True)
+
+
+@pytest.fixture
+def trained(place):
+  """trained(name of a stage) -> the folder of its finished run, trained once for all workers."""
+
+  def run(name):
+    stage = STAGES[name]
+    system, words = name.split("-")[0], name.split("-")[1:]
+    folder = place / "runs" / system / f"{words[0]}-smoke-s0"
+    with filelock.FileLock(place / "training.lock"):
+      if not (folder / "result.json").is_file():
+        assert script("train").main(["--config", stage.config]) == 0
+    return folder
+
+  return run
+
+
+@pytest.fixture
+def model(trained):
+  """model(name of a stage) -> its network, loaded once by each worker."""
+
+  def load(name):
+    folder = trained(name)
+    if (folder, name) not in _MODELS:
+      _MODELS[folder, name] = inference.load(folder, plugins=STAGES[name].plugins)
+    return _MODELS[folder, name]
+
+  return load
+
+
+@pytest.fixture
+def crossmodality(trained):
+  """The folder of a finished run of crossmodality."""
+  return trained("bicross-crossmodality")
