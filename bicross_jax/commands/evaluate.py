@@ -272,4 +272,4 @@ def _has_truth(task, where) -> bool:
   """Whether the data set has what the task judges against."""
   from bicross_jax.data import sets
 
-  return set(task.truth) <= set(sets.get(where.data.name, where.section).fields(where.data))
+  return set(task.truth) <= set(sets.get(where.data.name).fields(where.data))

@@ -9,7 +9,7 @@ from bicross_jax.ops import spikes
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 
-STAGES, SCENARIOS = ("rates",), ("synthetic",)
+STAGES, SCENARIOS = ("rates",), ("smoke",)
 
 
 def get_config(arg=""):
@@ -29,7 +29,7 @@ def create(config):
   adam = optim.adam([optim.Group(config.rate)])
   size, steps = (config.data.height, config.data.width), config.data.steps
 
-  def predict(variables, batch, carry):
+  def predict(variables, batch, carry=()):
     rate = spikes.bin_counts(batch["spike"], 1) / steps
     return {"depth": jnp.exp(module.apply({"params": variables["params"]}, rate)[..., 0])}, carry
 
