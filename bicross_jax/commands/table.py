@@ -171,19 +171,26 @@ def chain(config, workdir=None, root="runs") -> dict:
   from bicross_jax.commands import evaluate, training
   from bicross_jax.evaluation import report as reports
 
-  task = tasks.create(config.task)
-  columns = tuple(task.columns)[:3]
   folders, rows = training.chain(config, workdir, root), {}
   for folder in folders:
     model = inference.load(folder, plugins=grammar.trusted(config))
-    row = rows[f"{model.config.stage} ({', '.join(model.recipe.inputs)})"] = {}
-    for name in config.evals:
-      where = evaluate.test_config(model.config, config, evaluation=name)
+    own = model.config
+    row = rows[f"{own.stage} ({', '.join(model.recipe.inputs)})"] = {}
+    # A stage of another system, or task, is tested where it says itself.
+    said = config if (own.system, own.task) == (config.system, config.task) else own
+    task = tasks.create(own.task)
+    for name in said.evals:
+      where = evaluate.test_config(own, said, evaluation=name)
       report = evaluate.evaluate(model, where, "test")
       row.update(
-        {f"{where.data.domain} {task.titles.get(c, c)}": report.summary[c] for c in columns}
+        {
+          f"{where.data.domain} {task.titles.get(c, c)}": report.summary[c]
+          for c in tuple(task.columns)[:3]
+          if c in report.summary
+        }
       )
-  text = [reports.table(rows, tuple(next(iter(rows.values()))), {}, markdown=True)]
+  columns = tuple(dict.fromkeys(c for row in rows.values() for c in row))
+  text = [reports.table(rows, columns, {}, markdown=True)]
   paths = _write(folders[-1] / "chain", text, rows)
   print(f"\n{text[0]}\n\nwritten: {', '.join(map(str, paths))}")
   return rows

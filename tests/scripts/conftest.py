@@ -11,6 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 import pytest
 
 from bicross_jax import inference
+from tests import built
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFIGS = ROOT / "tests" / "systems" / "configs"
@@ -69,8 +70,8 @@ def shared(tmp_path_factory):
 
 @pytest.fixture
 def place(shared, monkeypatch):
-  """The working folder: `shared`, with data and a compile cache of its own."""
-  monkeypatch.setenv("BICROSS_DATA", str(shared / "data"))
+  """The working folder: `shared`, with a compile cache of its own, and the worlds of all tests."""
+  monkeypatch.setenv("BICROSS_DATA", str(built.folder()))
   monkeypatch.setenv("BICROSS_COMPILE_CACHE", str(shared / "compiled"))
   monkeypatch.chdir(shared)
   compilation_cache.reset_cache()

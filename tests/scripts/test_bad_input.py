@@ -1,4 +1,7 @@
-"""What is wrong ends in one clear line and status 2; nothing is written over or left half written."""
+"""What is wrong ends in one clear line and status 2; nothing is written over or left half written.
+
+The cheapest system there is stands for all (tests/trust/sixth.py): the mechanisms are shared.
+"""
 
 import contextlib
 import errno
@@ -7,39 +10,59 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from bicross_jax import cli, files
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.train import writers
-from tests.scripts.conftest import SMALL, script
+from tests.scripts.conftest import ROOT, STAGES, script
 
-CROSSMODALITY = ["--config", "configs/bicross.py:crossmodality", *SMALL]
-PRETRAIN = ["--config", "configs/bicross.py:pretrain", *(s for s in SMALL if "parent" not in s)]
+SIXTH = STAGES["sixth-rates"]
+PLUGIN = SIXTH.plugin_flags
+STEREO = STAGES["toy-stereo"].config
 DRIVE = "2011_09_26_drive_0001_sync"
-FULL = os.strerror(errno.ENOSPC)
-TOO_LONG = os.strerror(errno.EFBIG)
+FULL, TOO_LONG = os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG)
+ODD = "a$ \\frac{x}{ #1 %20 \udcff"  # TeX, a URL's signs, a byte that is no UTF-8
 
 
 @pytest.fixture(autouse=True)
-def _here(place, monkeypatch):
-  monkeypatch.chdir(place)
+def _here(place):
+  """In the shared folder."""
 
 
 @pytest.fixture
-def refused(capsys, caplog):
+def run(trained, tmp_path):
+  """A copy of the run of the sixth system, without its evaluations."""
+  folder = tmp_path / "run"
+  shutil.copytree(trained("sixth-rates"), folder, ignore=shutil.ignore_patterns("eval-*", "test*"))
+  return folder
+
+
+@pytest.fixture
+def stream(tmp_path):
+  """A file that the network of the sixth system reads."""
+  path = tmp_path / "in" / "a.npy"
+  spikes.write_npy(path, _stream())
+  return path
+
+
+@pytest.fixture
+def refused(capfd, caplog):
   """refused(script, argv, *words): it ends in one line with these words, and status 2."""
 
   def check(name, argv, *words):
-    capsys.readouterr()
+    capfd.readouterr()
     assert cli.run(script(name).main, [str(a) for a in argv]) == 2
-    shown = capsys.readouterr().err
+    shown = capfd.readouterr().err
     lines = shown.replace("\r", "\n").strip().split("\n")
     assert "Traceback" not in shown + caplog.text and shown.count("error: ") == 1, shown
-    assert lines[-1].startswith("error: ") and all(w in lines[-1] for w in words), shown
+    assert lines[-1].startswith("error: ") and all(str(w) in lines[-1] for w in words), shown
     return lines
 
   return check
@@ -56,142 +79,183 @@ def room(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@contextlib.contextmanager
+def closed(path):
+  """A file or folder that nobody may read or write; an ordinary user, if this is root."""
+  mode, user = path.stat().st_mode, os.geteuid()
+  path.chmod(0)
+  if user == 0:
+    os.seteuid(65534)
+  try:
+    yield
+  finally:
+    os.seteuid(user)
+    path.chmod(mode)
+
+
 def _all(folder):
-  """{path: content} of every file below a folder; {} where it is not there.
-
-  Evaluations are left out: another worker may write one into the shared run.
-  """
-  files = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-  return {str(p): (folder / p).read_bytes() for p in files if not p.parts[0].startswith("eval-")}
+  """{path: content} of every file below a folder; {} where it is not there."""
+  return {
+    str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+  }
 
 
-def _copy(run, folder):
-  """Copies a run without its evaluations."""
-  shutil.copytree(run, folder, ignore=shutil.ignore_patterns("eval-*"))
-
-
-def _stream(steps=128, height=40, width=64):
+def _stream(steps=128, height=32, width=64):
   return np.random.default_rng(0).integers(0, 2, (steps, height, width)).astype(np.uint8)
 
 
-def _predict(crossmodality, tmp_path, *inputs):
-  return [
-    *inputs,
-    "--checkpoint",
-    crossmodality,
-    "--output",
-    tmp_path / "out",
-    "--height",
-    40,
-    "--width",
-    64,
-  ]
+def _predict(run, tmp_path, *inputs):
+  return [*inputs, "--checkpoint", run, *PLUGIN, "--output", tmp_path / "out"]
 
 
-# Spike streams
+# What can be told in a moment
+
+AT_ONCE = [  # script, arguments, words of the line
+  ("train", "--config configs/bicross.py:pretrian", "unknown stage 'pretrian'"),
+  ("train", "--config configs/bicross.py:pretrain,scen", "did you mean scene"),
+  ("train", "--config configs/bicross.py:pretrain,a,b", "too many words"),
+  ("train", "--config configs/bicross.py", "pretrain, crossdomain"),
+  ("train", "--config configs/bicros.py:pretrain", "configs/bicross.py"),
+  ("train", "--config nö.py:pretrain", "no config file n\\xf6.py"),
+  ("train", "--config configs/bicross.py:pretrain,model.backbon=nano", "model.backbone"),
+  ("train", "--config configs/bicross.py:pretrain --config.train.steps", "--config.train.steps"),
+  ("train", "--config configs/bicross.py:pretrain --config.data=3", "'data' is a section"),
+  ("train", "--config configs/bicross.py:pretrain --config.seed=one", "'one'"),
+  ("train", "--config configs/bicross.py:pretrain --config.data.batch_size=0", "1 to 65536"),
+  ("train", "--config configs/bicross.py:pretrain --config.optim.head_lr=nan", "finite"),
+  ("train", "--config configs/bicross.py:pretrain --confg.seed=1", "--confg.seed=1"),
+  ("train", "--config configs/bicross.py:pretrain --config.recipe=os:abort", "module:create"),
+  ("train", "--config broken.py:pretrain", "line 2"),
+  ("train", "--config empty.py:pretrain", "get_config"),
+  ("eval", "--checkpoint nowhere", "nowhere"),
+  ("eval", "--checkpoint file", "file"),
+  ("eval", "--checkpoint .", "holds no checkpoints"),
+  ("eval", "--checkpoint . --eval.min_depth", "--eval.min_depth"),
+  ("predict", "nothing.dat --checkpoint . --output out", "nothing.dat"),
+  ("predict", "file --checkpoint . --output out", "unknown kind of input"),
+  ("predict", "a.png --checkpoint nowhere --output out", "nowhere"),
+  ("predict", "a.png --checkpoint . --output file", "file"),
+  ("predict", "pictures --checkpoint . --output pictures", "is an input folder"),
+  ("predict", "a.png --checkpoint . --output out --stride 0", "--stride 0"),
+  ("predict", "a.png --checkpoint . --output out --fps inf", "--fps inf"),
+  ("predict", "a.png --checkpoint . --output out --depth_range 3 nan", "--depth_range"),
+  ("visualize", "--checkpoint . --output x.jpg", "x.jpg"),
+  ("visualize", "--checkpoint nowhere --output x.png", "nowhere"),
+  ("visualize", "--checkpoint . --video x.gif --frames 1000000000000000000000", "--frames"),
+  ("visualize", "--checkpoint . --video x.gif --fps inf", "inf frames a second"),
+  ("visualize", "--strip nowhere --output x.png", "NAME=RUN"),
+  ("visualize", "--strip a=nowhere --output x.png", "nowhere"),
+  ("uncertainty", "--checkpoint . --pixels 0", "--pixels 0"),
+  ("uncertainty", "--checkpoint nowhere", "nowhere"),
+  ("table", "--table configs/bicross.py:cfdk", "did you mean cfkd"),
+  ("table", "--table broken.py:t", "line 2"),
+  ("table", "--table configs/bicross.py:cfkd --seeds 1,a", "--seeds"),
+  ("table", "--table configs/bicross.py:cfkd --seeds -1", "--seeds"),
+  ("table", "--table configs/bicross.py:cfkd --root file", "file"),
+  ("benchmark", "--config configs/bicross.py:pretrain --rounds 0", "--rounds 0"),
+  ("benchmark", "--config configs/bicross.py:pretrain --seconds inf", "--seconds"),
+  ("convert_weights", "nothing.pt --output out", "nothing.pt"),
+  ("convert_weights", "file --output pictures", "is there already"),
+  ("simulate_spikes", "nothing.mp4 --output a.dat --fps 10", "nothing.mp4"),
+  ("simulate_spikes", "a.png --output a.dat --fps nan", "--fps"),
+]
+_RUNS = """
+import importlib.util, json, pathlib, sys
+from bicross_jax import cli
+root = pathlib.Path(sys.argv[1])
+for name, argv in json.loads(sys.argv[2]):
+  spec = importlib.util.spec_from_file_location(f"script_{name}", root / "scripts" / f"{name}.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  status = cli.run(module.main, argv.split())
+  heavy = [word for word in ("jax", "tensorflow", "torch", "matplotlib") if word in sys.modules]
+  print("status", status, *heavy, file=sys.stderr)
+  for word in heavy:
+    del sys.modules[word]
+"""
 
 
-def test_a_truncated_dat(crossmodality, tmp_path, refused):
-  path = tmp_path / "a.dat"
-  spikes.write_dat(path, _stream())
-  path.write_bytes(path.read_bytes()[:-5])
-  lines = refused(
-    "predict", _predict(crossmodality, tmp_path, path), str(path), "40955 bytes", "320"
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory):
+  """[(line, status and heavy modules)] of `AT_ONCE`, by one process with an ascii locale."""
+  here = tmp_path_factory.mktemp("at_once")
+  (here / "configs").symlink_to(ROOT / "configs")
+  for folder in ("pictures", "tables"):
+    (here / folder).mkdir()
+  (here / "file").write_text("mine")
+  (here / "broken.py").write_text("def get_config(arg):\n  return (")
+  (here / "empty.py").write_text("")
+  for path in (here / "a.png", here / "pictures" / "a.png"):
+    image.write_png(path, np.zeros((8, 8, 3), np.uint8))
+  ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+  done = subprocess.run(
+    [sys.executable, "-c", _RUNS, ROOT, json.dumps([case[:2] for case in AT_ONCE])],
+    cwd=here,
+    env={**os.environ, **ascii_only, "PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
   )
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert sorted(p.name for p in here.iterdir()) == [
+    "a.png",
+    "broken.py",
+    "configs",
+    "empty.py",
+    "file",
+    "pictures",
+    "tables",
+  ]
+  lines = done.stderr.splitlines()
+  assert len(lines) == 2 * len(AT_ONCE), done.stderr
+  return list(zip(lines[::2], lines[1::2], strict=True))
+
+
+@pytest.mark.parametrize("number", range(len(AT_ONCE)), ids=[" ".join(c[:2]) for c in AT_ONCE])
+def test_a_mistake_is_told_before_anything_heavy_is_loaded(number, at_once):
+  line, status = at_once[number]
+  assert status == "status 2" and line.startswith("error: ")
+  assert AT_ONCE[number][2] in line
+
+
+def test_a_reader_that_has_gone_is_no_error():
+  command = [sys.executable, ROOT / "scripts" / "train.py", "--help"]
+  with subprocess.Popen(
+    command,
+    cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  ) as running:
+    running.stdout.close()
+    assert running.stderr.read() == b"" and running.wait(60) == 0
+
+
+# Files that are damaged, short, or of another kind
+
+
+@pytest.mark.parametrize(
+  "damage, words",
+  [
+    (lambda p: p.write_bytes(p.read_bytes()[:-1]), "bytes"),
+    (lambda p: spikes.write_npy(p, _stream(steps=64)), "64 steps"),
+    (lambda p: np.save(p, _stream()[..., 0]), "(T, H, W)"),
+    (lambda p: p.write_bytes(b""), "a.npy"),
+  ],
+)
+def test_a_stream_that_cannot_be_read(damage, words, run, stream, tmp_path, refused):
+  damage(stream)
+  lines = refused("predict", _predict(run, tmp_path, stream), stream, words)
   assert len(lines) == 1 and not (tmp_path / "out").exists()
 
 
-def test_a_dat_that_is_too_short(crossmodality, tmp_path, refused):
-  path = tmp_path / "a.dat"
-  spikes.write_dat(path, _stream(steps=64))
-  refused("predict", _predict(crossmodality, tmp_path, path), str(path), "64 steps", "128")
-  assert not (tmp_path / "out").exists()
-
-
-def test_a_stream_of_another_width(crossmodality, tmp_path, refused):
-  path = tmp_path / "a.dat"
-  spikes.write_dat(path, _stream(steps=129, width=72))
-  refused(
-    "predict",
-    _predict(crossmodality, tmp_path, path),
-    str(path),
-    "whole number of steps",
-    "40 rows of 64 pixels",
-  )
-  np.save(tmp_path / "b.npy", _stream()[..., 0])
-  refused(
-    "predict",
-    _predict(crossmodality, tmp_path, tmp_path / "b.npy"),
-    "b.npy",
-    "(128, 40)",
-    "(T, H, W)",
-  )
-  assert not (tmp_path / "out").exists()
-
-
-def test_a_bad_file_among_good_ones_ends_on_a_line_of_its_own(crossmodality, tmp_path, refused):
-  for name in ("a", "b", "c"):
-    spikes.write_npy(tmp_path / "in" / f"{name}.npy", _stream())
-  bad = tmp_path / "in" / "b.npy"
-  bad.write_bytes(bad.read_bytes()[:-1] + b"\2")  # which is seen when it is read
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path / "in"), str(bad))
-  made = {p.name for p in (tmp_path / "out").iterdir()}
-  assert made == {"a_depth.npy", "a_depth.png", "a_uncertainty.npy", "a.png"}
-
-
-def test_pictures_for_a_network_of_spikes(crossmodality, tmp_path, refused):
+def test_inputs_of_another_kind(run, tmp_path, refused):
   image.write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
-  refused(
-    "predict", _predict(crossmodality, tmp_path, tmp_path / "a.png"), "this network reads spike"
-  )
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path), "no spike input", ".npy")
-
-
-def test_an_output_that_is_a_file_is_kept(crossmodality, tmp_path, refused):
-  spikes.write_dat(tmp_path / "a.dat", _stream())
-  (tmp_path / "out").write_text("mine")
-  refused("predict", _predict(crossmodality, tmp_path, tmp_path / "a.dat"), str(tmp_path / "out"))
-  assert (tmp_path / "out").read_text() == "mine"
-
-
-# Data folders
-
-
-@pytest.fixture
-def kitti(tmp_path, monkeypatch):
-  """A tree of three frames in BiCross's layout, and built data of its own."""
-  monkeypatch.setenv("BICROSS_DATA", str(tmp_path / "built"))
-  folder = tmp_path / "kitti" / "input" / DRIVE[:10] / DRIVE
-  for i in range(3):
-    name = f"{i:010d}"
-    image.write_png(folder / "rgb" / f"{name}.png", np.full((40, 64, 3), 9 * i, np.uint8))
-    depth_files.write_png16(folder / "depth" / f"{name}.png", np.full((40, 64), 5.0), 256)
-    spikes.write_npy(folder / "spike" / "npy" / f"{name}.npy", _stream())
-  return folder
-
-
-def _scene(tmp_path, data_dir):
-  fields = {
-    "data.data_dir": data_dir,
-    "data.domain": "listed",
-    "data.height": 32,
-    "data.width": 64,
-    "data.parts.train": DRIVE,
-    "data.parts.validation": f"{DRIVE}/0000000001",
-    "data.parts.test": f"{DRIVE}/0000000002",
-    "data.batch_size": 2,
-    "model.backbone": "tiny",
-    "input.height": 32,
-    "input.width": 64,
-    "train.steps": 1,
-  }
-  return [
-    "--config",
-    "configs/bicross.py:pretrain,scene",
-    "--workdir",
-    tmp_path / "run",
-    *(f"--config.{k}={v}" for k, v in fields.items()),
-  ]
+  refused("predict", _predict(run, tmp_path, tmp_path / "a.png"), "a.png", "spike")
+  np.savez(tmp_path / "b.npz", rgb=np.zeros((8, 8, 3), np.uint8))
+  refused("predict", _predict(run, tmp_path, tmp_path / "b.npz"), "b.npz", "rgb")
+  assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -202,158 +266,246 @@ def _scene(tmp_path, data_dir):
       lambda p: image.write_png(p, np.zeros((40, 64), np.uint8)),
       "16-bit grey PNG",
     ),
-    ("spike/npy/0000000001.npy", lambda p: spikes.write_npy(p, _stream(width=72)), "40x72"),
-    ("spike/npy/0000000001.npy", lambda p: p.write_bytes(p.read_bytes()[:5000]), "5000 bytes"),
-    ("spike/npy/0000000001.npy", lambda p: spikes.write_npy(p, _stream(steps=120)), "120 steps"),
-    ("rgb/0000000001.png", lambda p: p.write_bytes(p.read_bytes()[:60]), "cannot be decoded"),
+    ("spike/npy/0000000001.npy", lambda p: spikes.write_npy(p, _stream(width=72)), "x72"),
+    ("rgb/0000000001.png", lambda p: p.write_bytes(p.read_bytes()[:60]), "decoded"),
     ("depth/0000000001.png", lambda p: p.unlink(), "lack files"),
   ],
 )
-def test_one_file_that_is_damaged_or_missing(kitti, tmp_path, refused, where, damage, words):
-  path = kitti / where
-  damage(path)
+def test_one_file_of_a_data_set_that_is_damaged(where, damage, words, tmp_path, refused):
+  folder = tmp_path / "kitti" / "input" / DRIVE[:10] / DRIVE
+  for i in range(3):
+    name = f"{i:010d}"
+    image.write_png(folder / "rgb" / f"{name}.png", np.full((40, 64, 3), 9 * i, np.uint8))
+    depth_files.write_png16(folder / "depth" / f"{name}.png", np.full((40, 64), 5.0), 256)
+    spikes.write_npy(folder / "spike" / "npy" / f"{name}.npy", _stream(height=40))
+  damage(folder / where)
   before = _all(tmp_path / "kitti")
-  refused("train", _scene(tmp_path, tmp_path / "kitti"), where, words)
-  assert _all(tmp_path / "kitti") == before
-  assert not (tmp_path / "run").exists()
-  assert not list(tmp_path.rglob("*array_record*"))
+  fields = {"data_dir": tmp_path / "kitti", "domain": "listed", "height": 32, "width": 64}
+  fields |= {f"parts.{part}": DRIVE for part in ("train", "validation", "test")}
+  flags = [f"--config.data.{name}={value}" for name, value in fields.items()]
+  argv = ["--config", "configs/bicross.py:crossmodality,scene", *flags]
+  refused("train", [*argv, "--workdir", tmp_path / "run"], where, words)
+  assert _all(tmp_path / "kitti") == before and not (tmp_path / "run").exists()
 
 
-def test_a_data_folder_that_is_not_there(kitti, tmp_path, refused):
-  refused("train", _scene(tmp_path, tmp_path / "nowhere"), str(tmp_path / "nowhere"), "cvlibs.net")
-  refused("train", _scene(tmp_path, ""), "data_dir")
-  refused("train", _scene(tmp_path, kitti), str(kitti / "input"))
-  assert not (tmp_path / "run").exists() and not (tmp_path / "nowhere").exists()
-
-
-def test_a_folder_for_data_that_cannot_be_written(place, tmp_path, refused):
-  (tmp_path / "file").write_text("mine")
-  data_dir = f"--config.data.data_dir={tmp_path / 'file'}"
-  refused("train", [*PRETRAIN, data_dir, "--workdir", tmp_path / "run"], str(tmp_path / "file"))
-  assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "run").exists()
+def test_a_built_set_that_is_damaged_says_how_to_mend_it(run, tmp_path, refused, monkeypatch):
+  monkeypatch.setenv("BICROSS_DATA", str(tmp_path / "data"))
+  argv = ["--config", STEREO, "--workdir"]
+  assert script("train").main([*argv, str(tmp_path / "a")]) == 0
+  for path in tmp_path.glob("data/**/*validation*array_record*"):
+    path.write_bytes(bytes(len(path.read_bytes())))
+  refused("train", [*argv, tmp_path / "b"], "validation", "delete the folder", "built anew")
+  shutil.rmtree(tmp_path / "data")
+  (tmp_path / "data").write_text("mine")
+  refused("train", [*argv, tmp_path / "c"], tmp_path / "data")
+  assert (tmp_path / "data").read_text() == "mine" and not (tmp_path / "c").exists()
 
 
 # Checkpoints
 
 
-def _empty(folder):
-  folder.mkdir()
+def _meta(change):
+  """A damage of a checkpoint's meta: what `change` makes of it."""
+
+  def damage(step):
+    file = step / "meta" / "metadata"
+    file.write_text(change(json.loads(file.read_text())))
+
+  return damage
 
 
-def _no_checkpoints(folder):
-  (folder / "checkpoints").mkdir(parents=True)
-  (folder / "config.json").write_text("{}")
+def _field(name, value):
+  def change(meta):
+    node = meta
+    *above, leaf = name.split(".")
+    for word in above:
+      node = node[word]
+    node[leaf] = value
+    return json.dumps(meta)
+
+  return _meta(change)
 
 
-def _no_meta(folder):
-  for item in ("state", "variables"):
-    (folder / "checkpoints" / "3" / item).mkdir(parents=True)
-    (folder / "checkpoints" / "3" / item / "_METADATA").write_text("{}")
+def _arrays(change):
+  """A damage of a checkpoint's variables: one kernel becomes what `change` makes of it."""
+
+  def damage(step):
+    with ocp.StandardCheckpointer() as store:
+      tree = store.restore(step / "variables")
+      shutil.rmtree(step / "variables")
+      layer = tree["params"]["layers_0"]
+      layer["kernel"] = change(layer["kernel"])
+      if layer["kernel"] is None:
+        del layer["kernel"]
+      store.save(step / "variables", tree)
+
+  return damage
+
+
+def _half(name):
+  def damage(step):
+    path = step / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+  return damage
+
+
+DAMAGES = {
+  "no meta": lambda step: shutil.rmtree(step / "meta"),
+  "no variables": lambda step: shutil.rmtree(step / "variables"),
+  "half a meta": _half("meta/metadata"),
+  "half a description": _half("variables/_METADATA"),
+  "half a manifest": _half("variables/manifest.ocdbt"),
+  "null": _meta(lambda meta: "null"),
+  "a number": _meta(lambda meta: "3"),
+  "a list": _meta(lambda meta: "[]"),
+  "nested deep": _meta(lambda meta: "[" * 10_000 + "]" * 10_000),
+  "config null": _field("config", None),
+  "a config of another system": _field("config.recipe", "nothing.here:create"),
+  "a config that runs code": _field("config.recipe", "os:abort"),
+  "a field of another type": _field("config.data.height", "many"),
+  "a section that is a list": _field("config.data", []),
+  "no such protocol": _field("config.evals.source.protocol.crop", "mid"),
+  "durations": _field("config.train.steps", "soon"),
+  "an array less": _arrays(lambda x: None),
+  "another shape": _arrays(lambda x: x[..., :1]),
+  "complex": _arrays(lambda x: x.astype(np.complex64)),
+  "NaN": _arrays(lambda x: np.full_like(x, np.nan)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint(damage, run, stream, tmp_path, refused):
+  for step in run.glob("checkpoints/*"):
+    DAMAGES[damage](step)
+  lines = refused("predict", _predict(run, tmp_path, stream), "run")
+  assert len(lines) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["eval", "visualize", "convert_weights", "uncertainty", "train"])
+@pytest.mark.parametrize("damage", ["nested deep", "another shape"])
+def test_every_script_refuses_a_damaged_checkpoint(name, damage, run, tmp_path, refused):
+  for step in run.glob("checkpoints/*"):
+    DAMAGES[damage](step)
+  argv = ["--checkpoint", run, *PLUGIN, "--output", tmp_path / "out.png"]
+  if name == "convert_weights":
+    argv = [run, *PLUGIN, "--output", tmp_path / "out.safetensors"]
+  if name == "train":
+    flag = f"--config.parents.weights.checkpoint={run}"
+    argv = ["--config", "configs/bicross.py:pretrain,smoke", flag, "--workdir", tmp_path / "new"]
+    if damage == "another shape":
+      pytest.skip("a stage takes from a parent what fits")
+  refused(name, argv, "run")
+  assert not (tmp_path / "new").exists() and not list(tmp_path.glob("out*"))
+
+
+# Work folders
 
 
 @pytest.mark.parametrize(
   "make, words",
   [
-    (_empty, "holds no checkpoints"),
-    (_no_checkpoints, "no whole checkpoint"),
-    (_no_meta, "3 lacks meta"),
-    (lambda folder: folder.write_text("x"), ""),
+    (lambda f: f.write_text("mine"), ""),
+    (lambda f: (f.mkdir(), (f / "metrics.jsonl").write_text("mine")), "parts of a run"),
+    (lambda f: (f.mkdir(), (f / "config.json").write_text("{")), "config.json"),
+    (lambda f: (f.mkdir(), (f / "config.json").write_text("[]")), "config.json"),
+    (lambda f: (f.mkdir(), (f / "config.json").mkdir()), "config.json"),
   ],
 )
-def test_a_folder_without_checkpoint(make, words, place, tmp_path, refused):
-  folder = tmp_path / "run"
-  make(folder)
-  spikes.write_dat(tmp_path / "a.dat", _stream())
+def test_a_folder_that_cannot_be_a_runs(make, words, tmp_path, refused):
+  make(tmp_path / "run")
   before = _all(tmp_path)
-  refused("predict", _predict(folder, tmp_path, tmp_path / "a.dat"), str(folder), words)
-  refused("eval", ["--checkpoint", folder], str(folder), "" if folder.is_file() else words)
-  refused(
-    "train",
-    [*CROSSMODALITY, f"--config.init_from={folder}", "--workdir", tmp_path / "new"],
-    str(folder),
-    words,
-  )
+  refused("train", ["--config", SIXTH.config, "--workdir", tmp_path / "run"], "run", words)
   assert _all(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-  "damage", ["meta/metadata", "variables/_METADATA", "variables/manifest.ocdbt"]
-)
-def test_a_damaged_checkpoint(damage, crossmodality, tmp_path, refused):
-  run = tmp_path / "run"
-  _copy(crossmodality, run)
-  spikes.write_dat(tmp_path / "a.dat", _stream())
-  for path in run.glob(f"checkpoints/*/{damage}"):
-    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
-  refused("predict", _predict(run, tmp_path, tmp_path / "a.dat"), str(run))
-  assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"metric": 3, "best": []}'])
+def test_a_result_of_another_shape(content, run, refused):
+  (run / "result.json").write_text(content)
+  refused("train", ["--config", SIXTH.config, "--workdir", run], "result.json")
 
 
-# Configs and work folders
+def test_a_run_of_another_config_is_kept(run, refused):
+  before = _all(run)
+  argv = ["--config", SIXTH.config, "--config.rate=0.5", "--workdir", run]
+  refused("train", argv, run, "another config", "rate")
+  assert _all(run) == before
 
 
-@pytest.mark.parametrize(
-  "argv, words",
-  [
-    (["configs/bicross.py:pretrian"], ["unknown stage 'pretrian'", "pretrain"]),
-    (["configs/bicross.py:pretrain,scen"], ["unknown scenario 'scen'", "scene"]),
-    (["configs/bicross.py:pretrain,scene,model.backbon=tiny"], ["model.backbon", "model.backbone"]),
-    (["configs/bicross.py:pretrain,a,b"], ["too many words"]),
-    (["configs/bicross.py", "--config.trian.steps=3"], ["trian", "train.steps"]),
-    (["configs/bicross.py", "--config.train.steps"], ["--config.train.steps"]),
-    (["configs/bicross.py", "--config.data=3"], ["'data' is a section"]),
-    (["configs/bicross.py", "--config.seed=one"], ["seed", "int", "'one'"]),
-    (["configs/bicross.py:pretrain", "--config.train.steps=soon"], ["train.steps", "soon"]),
-    (["configs/bicross.py", "--confg.seed=1"], ["--confg.seed=1"]),
-    (["configs/bicros.py"], ["configs/bicros.py", "did you mean configs/bicross.py"]),
-    (["configs/bicross.py:pretrain", "--config.data.domain=fogy"], ["fogy", "foggy"]),
-  ],
-)
-def test_a_wrong_word_in_a_config_names_the_right_ones(argv, words, place, tmp_path, refused):
-  work = tmp_path / "run"
-  small = [f for f in PRETRAIN[2:] if "data." in f] if "steps=soon" in argv[-1] else []
-  refused("train", ["--config", *argv, *small, "--workdir", work], *words)
-  assert not work.exists()
+def test_metrics_that_are_a_folder(tmp_path, run, refused):
+  for name in ("metrics.jsonl", "result.json"):
+    (run / name).unlink()
+  (run / "metrics.jsonl").mkdir()
+  refused("train", ["--config", SIXTH.config, "--workdir", run], "metrics.jsonl")
 
 
-@pytest.mark.parametrize("name, value", [("crossmodality", "0.5"), ("pretrain", None)])
-def test_a_folder_with_a_run_of_another_config(name, value, crossmodality, refused):
-  before = _all(crossmodality)
-  argv = [*CROSSMODALITY, f"--config.distill.fine={value}"] if value else PRETRAIN
-  refused(
-    "train",
-    [*argv, "--workdir", crossmodality],
-    str(crossmodality),
-    "another config",
-    "distill.fine" if value else "stage",
-  )
-  assert _all(crossmodality) == before
+# Places nobody may read or write, and names
 
 
-def test_a_folder_that_is_none_or_has_parts_of_a_run(crossmodality, tmp_path, refused):
+@pytest.mark.parametrize("what", ["", "checkpoints", "config.json", "result.json"])
+def test_a_run_that_may_not_be_read(what, run, stream, tmp_path, refused):
+  with closed(run / what):
+    if what.endswith("json"):
+      refused("train", ["--config", SIXTH.config, "--workdir", run], run / what)
+    else:
+      refused("predict", _predict(run, tmp_path, stream), "run")
+
+
+def test_places_that_may_not_be_read_or_written(run, stream, tmp_path, refused):
+  with closed(stream):
+    refused("predict", _predict(run, tmp_path, stream), stream)
+  with closed(stream.parent):
+    refused("predict", _predict(run, tmp_path, stream.parent), stream.parent)
+  locked = tmp_path / "locked"
+  locked.mkdir()
+  argv = ["--checkpoint", run, *PLUGIN]
+  with closed(locked):
+    refused("predict", [stream, *argv, "--output", locked / "out"], locked)
+    refused("eval", [*argv, "--output", locked / "out"], locked)
+    refused("visualize", [*argv, "--output", locked / "p.png"], locked)
+    refused("visualize", [*argv, "--video", locked / "p.gif"], locked)
+    refused("train", ["--config", SIXTH.config, "--workdir", locked / "run"], locked)
+    refused("table", ["--table", "configs/bicross.py:gap", "--root", locked / "runs"], locked)
+  assert not _all(locked)
+
+
+@pytest.mark.parametrize("name", ["eval", "visualize"])
+def test_an_output_that_is_something_else_is_kept(name, run, tmp_path, refused):
+  argv = ["--checkpoint", run, *PLUGIN, "--output"]
   (tmp_path / "file").write_text("mine")
-  refused("train", [*CROSSMODALITY, "--workdir", tmp_path / "file"], str(tmp_path / "file"))
-  (tmp_path / "parts").mkdir()
-  (tmp_path / "parts" / "metrics.jsonl").write_text("mine")
-  before = _all(tmp_path)
-  refused("train", [*CROSSMODALITY, "--workdir", tmp_path / "parts"], "parts of a run")
-  _copy(crossmodality, tmp_path / "damaged")
-  (tmp_path / "damaged" / "config.json").write_text("{")
-  refused("train", [*CROSSMODALITY, "--workdir", tmp_path / "damaged"], "config.json", "not JSON")
-  assert _all(tmp_path).items() >= before.items()
+  refused(name, [*argv, tmp_path / "file" / "p.png"], tmp_path / "file")
+  (tmp_path / "p.png" / "images.json").mkdir(parents=True)
+  refused(name, [*argv, tmp_path / "p.png"], "p.png")
+  assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_odd_names_are_only_names(run, stream, tmp_path, capfd):
+  odd = tmp_path / ODD
+  odd.mkdir()
+  run.rename(odd / f"run {ODD}")
+  run, path = odd / f"run {ODD}", odd / f"{ODD}.npy"
+  stream.rename(path)
+  argv = ["--checkpoint", str(run), *PLUGIN]
+  assert cli.run(script("predict").main, [str(path), *argv, "--output", str(odd / "out")]) == 0
+  assert (odd / "out" / f"{ODD}_depth.npy").is_file()
+  assert (odd / "out" / f"{ODD}.png").stat().st_size > 1000
+  picture = odd / f"{ODD}.png"
+  assert cli.run(script("visualize").main, [*argv, "--output", str(picture)]) == 0
+  assert cli.run(script("eval").main, argv) == 0
+  shown = capfd.readouterr()
+  assert "Traceback" not in shown.err and picture.stat().st_size > 1000
 
 
 # A full disk
 
 
-def test_a_disk_that_is_full_when_depth_is_written(crossmodality, tmp_path, refused, monkeypatch):
-  spikes.write_dat(tmp_path / "a.dat", _stream())
+def test_a_disk_that_is_full_when_depth_is_written(run, stream, tmp_path, refused, monkeypatch):
   out = tmp_path / "out"
   out.mkdir()
   (out / "a_depth.npy").write_text("mine")
-  argv = _predict(crossmodality, tmp_path, tmp_path / "a.dat")
+  argv = _predict(run, tmp_path, stream)
   with room(2000):
-    refused("predict", argv, str(out), TOO_LONG)
+    refused("predict", argv, out, TOO_LONG)
   assert _all(out) == {"a_depth.npy": b"mine"}
 
   class Full(io.FileIO):
@@ -363,83 +515,59 @@ def test_a_disk_that_is_full_when_depth_is_written(crossmodality, tmp_path, refu
   monkeypatch.setattr(
     files, "open", lambda path, mode: Full(path, mode.replace("b", "")), raising=False
   )
-  refused("predict", argv, str(out), FULL)
+  refused("predict", argv, out, FULL)
   assert _all(out) == {"a_depth.npy": b"mine"}
 
 
-def test_a_picture_that_does_not_fit(crossmodality, tmp_path, refused):
-  spikes.write_dat(tmp_path / "a.dat", _stream())
-  with room(12_000):  # the maps fit, the picture does not
-    refused(
-      "predict",
-      _predict(crossmodality, tmp_path, tmp_path / "a.dat"),
-      str(tmp_path / "out" / "a.png"),
-      TOO_LONG,
-    )
-  made = {p.name for p in (tmp_path / "out").iterdir()}
-  assert made == {"a_depth.npy", "a_depth.png", "a_uncertainty.npy"}
+def test_a_picture_that_does_not_fit(run, stream, tmp_path, refused):
+  with room(9_000):  # the maps fit, the picture does not
+    refused("predict", _predict(run, tmp_path, stream), tmp_path / "out" / "a.png", TOO_LONG)
+  assert {p.name for p in (tmp_path / "out").iterdir()} == {"a_depth.npy", "a_depth.png"}
 
 
-def test_a_disk_that_is_full_when_streams_are_made(tmp_path, refused):
+@pytest.mark.parametrize("output, more", [("s.dat", []), ("s.npy", []), ("w", ["--windows"])])
+def test_a_disk_that_is_full_when_streams_are_made(output, more, tmp_path, refused):
   for i in range(3):
     image.write_png(tmp_path / "in" / f"{i}.png", np.full((40, 64, 3), 90 * i, np.uint8))
+  argv = [tmp_path / "in", "--fps", 100, "--output", tmp_path / output, *more]
   with room(30_000):
-    for output, more in (("s.dat", []), ("s.npy", []), ("windows", ["--windows"])):
-      refused(
-        "simulate_spikes",
-        [tmp_path / "in", "--fps", 100, "--output", tmp_path / output, *more],
-        str(tmp_path / output),
-        TOO_LONG,
-      )
+    refused("simulate_spikes", argv, tmp_path / output, TOO_LONG)
   assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "in"]
 
 
-def test_a_disk_that_is_full_when_data_is_built(place, tmp_path, refused):
-  data_dir = f"--config.data.data_dir={tmp_path / 'data'}"
-  argv = [*PRETRAIN, data_dir, "--workdir", tmp_path / "run"]
-  with room(20_000):
-    refused("train", argv, str(tmp_path / "data"), TOO_LONG)
+def test_a_disk_that_is_full_when_data_is_built(tmp_path, refused):
+  argv = ["--config", STEREO, f"--config.data.data_dir={tmp_path / 'data'}", "--workdir"]
+  with room(4_000):
+    refused("train", [*argv, tmp_path / "run"], tmp_path / "data", TOO_LONG)
   assert not (tmp_path / "run").exists() and not list((tmp_path / "data").rglob("*-of-*"))
 
 
-@pytest.mark.slow
-def test_a_disk_that_is_full_when_a_checkpoint_is_written(crossmodality, tmp_path, refused):
-  argv = [*PRETRAIN, "--workdir", tmp_path / "run"]
-  with room(100_000):
-    refused("train", argv, str(tmp_path / "run"), TOO_LONG)
-  assert (
-    not list(tmp_path.glob("run/checkpoints/*[0-9]"))
-    and not (tmp_path / "run/result.json").exists()
-  )
+def test_a_disk_that_is_full_when_a_checkpoint_is_written(trained, tmp_path, refused):
+  trained("toy-stereo")  # its data are there
+  argv = ["--config", STEREO, "--workdir", str(tmp_path / "run")]
+  with room(3_000):
+    refused("train", argv, tmp_path / "run", TOO_LONG)
+  made = [*tmp_path.glob("run/checkpoints/*[0-9]"), *tmp_path.glob("run/result.json")]
+  assert not made
   refused("eval", ["--checkpoint", tmp_path / "run"], "no whole checkpoint")
-  assert script("train").main([str(a) for a in argv]) == 0  # there is room again
-  assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
+  assert script("train").main(argv) == 0  # there is room again
+  assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 3
 
 
-def test_a_disk_that_is_full_when_metrics_are_written(
-  crossmodality, tmp_path, refused, monkeypatch
-):
+def test_a_disk_that_is_full_when_metrics_are_written(trained, tmp_path, refused, monkeypatch):
+  trained("toy-stereo")
+
   def write(self, step, values):
     raise OSError(errno.ENOSPC, FULL)
 
   monkeypatch.setattr(writers.JsonLines, "write", write)
-  refused("train", [*PRETRAIN, "--workdir", tmp_path / "run"], str(tmp_path / "run"), FULL)
+  refused("train", ["--config", STEREO, "--workdir", tmp_path / "run"], tmp_path / "run", FULL)
 
 
-def test_a_disk_that_is_full_when_results_are_written(crossmodality, tmp_path, refused):
+@pytest.mark.parametrize("name", ["eval", "visualize"])
+def test_a_disk_that_is_full_when_results_are_written(name, run, tmp_path, refused):
+  output = tmp_path / "new" / "p.png"
   with room(100):
-    refused(
-      "eval",
-      ["--checkpoint", crossmodality, "--output", tmp_path / "out"],
-      str(tmp_path / "out"),
-      TOO_LONG,
-    )
-  assert not _all(tmp_path / "out")
-  with room(100):
-    refused(
-      "visualize",
-      ["--checkpoint", crossmodality, "--output", tmp_path / "p.png"],
-      str(tmp_path),
-      TOO_LONG,
-    )
-  assert not _all(tmp_path)
+    argv = ["--checkpoint", run, *PLUGIN, "--output", output]
+    refused(name, argv, tmp_path / "new", TOO_LONG)
+  assert not _all(tmp_path / "new")

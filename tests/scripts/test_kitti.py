@@ -23,16 +23,16 @@ def test_crossmodality_on_streams_made_of_kitti_frames(samples, place, monkeypat
     "data.domain=listed",
     "data.batch_size=2",
     *(f"data.parts.{part}={FRAMES}" for part in ("train", "validation", "test")),
-    "model.backbone=tiny",
+    "model.backbone=nano",
     "model.activation=softplus",
     "model.scale=0.1",
     "model.shift=0",
-    "input.height=96",
-    "input.width=320",
+    "input.height=32",
+    "input.width=96",
     "train.steps=2",
   ]
   flags = [f"--config.{field}" for field in fields]
-  flags += ["--config.parent.train.steps=2", "--config.parent.data.batch_size=2"]
+  flags += [f"--config.parents.teacher.{field}=2" for field in ("train.steps", "data.batch_size")]
   run = place / "kitti_run"
   assert (
     script("train").main(

@@ -5,12 +5,13 @@ A system's tests are a class that lists its stages (`tests.scripts.conftest.STAG
 
 import json
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
 import pytest
 
-from bicross_jax import tasks
+from bicross_jax import inference, tasks
 from bicross_jax.commands import benchmark, evaluate
 from bicross_jax.config import grammar
 from bicross_jax.train import runs
@@ -199,11 +200,42 @@ class Contract:
     """The step and the prediction of random batches, in the time of one round."""
     measured, measure = [], benchmark.measure
     monkeypatch.setattr(benchmark, "measure", lambda *a, **k: _keep(measured, measure(*a, **k)))
+    update = type(jax.config).update  # compile times are not what is tested: the cache stays
+    monkeypatch.setattr(
+      type(jax.config), "update", lambda c, k, v: None if "enable_comp" in k else update(c, k, v)
+    )
     config = STAGES[stage].config
     main("benchmark", "--config", config, "--rounds", 1, "--seconds", 0.01)
     (result,) = measured
     assert list(result) == [config] and all(np.isfinite(x) and x > 0 for x in result[config])
     assert f"{result[config].train:.1f}" in capsys.readouterr().out
+
+  def test_convert(self, stage, trained, model, tmp_path):
+    """Weights that go out and come in again are the same, and predict the same."""
+    loaded, folder, flags = model(stage), trained(stage), STAGES[stage].plugin_flags
+    weights, again = tmp_path / "weights.safetensors", tmp_path / "again"
+    main("convert_weights", folder, *flags, "--output", weights)
+    main("convert_weights", weights, "--config", STAGES[stage].config, "--output", again)
+    back = inference.load(again, plugins=STAGES[stage].plugins)
+    want, got = (dict(jax.tree_util.tree_leaves_with_path(m.variables)) for m in (loaded, back))
+    assert want.keys() == got.keys()
+    for path, x in want.items():
+      np.testing.assert_array_equal(x, got[path], err_msg=jax.tree_util.keystr(path))
+
+  def test_export(self, stage, trained, model, tmp_path):
+    """ONNX Runtime predicts what the network does, of the same examples."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    loaded, (batch, _) = model(stage), examples(model(stage))[0]
+    batch = {name: batch[name] for name in loaded.recipe.inputs}
+    rows = len(next(iter(batch.values())))
+    argv = (*STAGES[stage].plugin_flags, "--output", tmp_path / "m.onnx", "--batch", rows)
+    main("export", trained(stage), *argv)
+    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(names, batch), strict=True))
+    for name, x in loaded.predict(batch).items():
+      np.testing.assert_allclose(found[name], x, rtol=1e-3, atol=1e-4 * np.abs(x).max())
 
 
 def _keep(where, value):

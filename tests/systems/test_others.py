@@ -1,6 +1,9 @@
 """Systems that the package has never heard of, through the same scripts."""
 
-from tests.systems.contract import Contract
+import json
+
+from tests.scripts.conftest import STAGES
+from tests.systems.contract import Contract, checkpoint, main
 
 
 class TestToy(Contract):
@@ -9,3 +12,20 @@ class TestToy(Contract):
 
 class TestSixth(Contract):
   stages = ("sixth-rates",)
+
+
+def test_a_chain_of_two_systems_and_two_tasks(trained):
+  """Every stage is tested as its own task says."""
+  folder = trained("toy-segment")
+  main("train", "--config", f"{STAGES['toy-segment'].config}", "--config.report=true")
+  rows = json.loads((folder / "chain.json").read_text())
+  assert [list(row)[0] for row in rows.values()] == ["clear AbsRel", "plain AbsRel", "plain mIoU"]
+  assert all(0 <= x < 100 for row in rows.values() for x in row.values())
+
+
+def test_a_system_of_its_own_has_measures_of_uncertainty(trained, tmp_path):
+  folder = trained("toy-stereo")
+  main("uncertainty", *checkpoint("toy-stereo", folder), "--output", tmp_path / "u")
+  found = json.loads((tmp_path / "u" / "uncertainty.json").read_text())["domains"]["source"]
+  assert set(found["measures"]) == {"critic", "change"} and found["images"] == 5
+  assert (tmp_path / "u" / "uncertainty.png").stat().st_size > 1000

@@ -24,7 +24,8 @@ class SquaresConfig(tfds.core.BuilderConfig):
   def __post_init__(self):
     h, w = self.frame
     self.description = f"{self.domain} {h}x{w}"
-    self.name = f"{self.domain}-{h}x{w}-n{self.train}.{self.validation}.{self.test}"
+    sizes = f"n{self.train}.{self.validation}.{self.test}"
+    self.name = f"{self.domain}-{h}x{w}-{sizes}-{toy_data.DIGEST}"
 
 
 class Squares(base.Builder):

@@ -8,14 +8,16 @@ import ml_collections
 import pytest
 
 import bicross_jax
-from bicross_jax.commands import stages
-from bicross_jax.config import grammar
+from bicross_jax.config import check, grammar
+from bicross_jax.recipes.bicross import rules
 from bicross_jax.train import runs
 
 ConfigDict = ml_collections.ConfigDict
 PACKAGE = str(pathlib.Path(bicross_jax.__file__).parent)
-# Files whose reading is not use: what copies, converts, compares or writes whole configs.
-WHOLESALE = (grammar.__file__, runs.__file__)
+# Files whose reading is not use: what copies, converts, checks, compares or writes whole configs;
+# but for what a parent's config is made of.
+WHOLESALE = (grammar.__file__, check.__file__, rules.__file__, runs.__file__)
+PARENT = grammar.parent.__code__
 ACCESS = ("__getitem__", "__getattr__", "get")  # of ConfigDict; its other methods read everything
 
 
@@ -52,7 +54,7 @@ def recorded(config):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(ConfigDict, "__getitem__", getitem)
-    patch.setattr(stages.grammar, "resolve_durations", resolved)
+    patch.setattr(grammar, "resolve_durations", resolved)
     name(config, "")
     yield seen
 
@@ -65,4 +67,4 @@ def _is_use(frame):
       return False
     frame = frame.f_back
   file = frame.f_code.co_filename
-  return file.startswith(PACKAGE) and file not in WHOLESALE
+  return frame.f_code is PARENT or (file.startswith(PACKAGE) and file not in WHOLESALE)

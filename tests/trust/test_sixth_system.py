@@ -16,7 +16,7 @@ from tests.scripts.conftest import place, shared, trained  # noqa: F401 (fixture
 FILE = pathlib.Path(__file__).resolve().parent / "sixth.py"
 
 
-def test_a_sixth_system_of_60_lines_learns_and_is_run_only_when_named(trained):  # noqa: F811
+def test_a_sixth_system_of_60_lines_learns_and_is_run_only_when_named(trained):
   assert len(FILE.read_text().splitlines()) <= 60
   run = trained("sixth-rates")
   lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
