@@ -147,6 +147,22 @@ def make_folder(path) -> pathlib.Path:
   return path
 
 
+def check_storage_name(path) -> None:
+  """Nothing, for a folder that Orbax, TensorStore and TFDS can name.
+
+  TensorStore takes UTF-8 alone, and a backslash for the end of a folder's name.
+
+  Raises:
+    errors.UserError: its name, or one above it, is no UTF-8 or has a backslash in it.
+  """
+  name = os.fspath(path)
+  if "\\" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+    raise errors.UserError(
+      f"{errors.shown(path)}: checkpoints and built data sets need a folder whose name is UTF-8 "
+      "and has no backslash"
+    )
+
+
 def check_output_folder(path) -> None:
   """Looks whether files can be written into a folder, or one can be made there; makes nothing.
 

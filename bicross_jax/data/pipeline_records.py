@@ -102,8 +102,9 @@ class Records:
     try:
       return self._source[int(index)]
     except (RuntimeError, ValueError, OSError, IndexError) as error:
+      # What is raised here TensorFlow logs with a traceback; an empty record fails in silence.
       self._problems.append(storage.damaged(self._files[int(index)], str(error)))
-      raise
+      return b""
 
   def problem(self, error: Exception) -> errors.UserError:
     """What was wrong when reading from this part failed."""

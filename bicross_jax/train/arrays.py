@@ -34,8 +34,10 @@ def read(
     unchecked: branches whose numbers need not be finite.
 
   Raises:
-    errors.BadFileError: there is no item, it is damaged, or a number in it is not finite.
+    errors.UserError: there is no item, it is damaged, a number in it is not finite, or the
+      folder cannot be named (`files.check_storage_name`).
   """
+  files.check_storage_name(folder)
   metadata = files.read_json(folder / METADATA)
   tree = _tree(folder, metadata)
   wanted = {path: leaf for path, leaf in tree.items() if path[: len(within)] == within}

@@ -68,9 +68,10 @@ def stored(workdir: str | os.PathLike, config: Mapping[str, Any]) -> dict[str, A
 
   Raises:
     errors.UserError: the folder holds a run of another config, or checkpoints of unknown origin,
-      or is no folder.
+      or is no folder, or cannot be named (`files.check_storage_name`).
   """
   workdir = pathlib.Path(workdir)
+  files.check_storage_name(workdir.absolute())
   if workdir.exists() and not workdir.is_dir():
     raise errors.UserError(f"{workdir} is a file, not a folder for a run")
   if (workdir / CONFIG).is_file():

@@ -4,6 +4,7 @@ The cheapest system there is stands for all (tests/trust/sixth.py): the mechanis
 """
 
 import contextlib
+import ctypes
 import errno
 import io
 import json
@@ -81,16 +82,33 @@ def room(size):
 
 @contextlib.contextmanager
 def closed(path):
-  """A file or folder that nobody may read or write; an ordinary user, if this is root."""
-  mode, user = path.stat().st_mode, os.geteuid()
+  """A file or folder that nobody may read or write, not even root."""
+  mode = path.stat().st_mode
   path.chmod(0)
-  if user == 0:
-    os.seteuid(65534)
+  try:
+    with ordinary():
+      yield
+  finally:
+    path.chmod(mode)
+
+
+@contextlib.contextmanager
+def ordinary():
+  """This thread has no rights beyond those of the files (Linux: CAP_DAC_OVERRIDE, _READ_SEARCH)."""
+  if os.geteuid() != 0:
+    yield
+    return
+  libc = ctypes.CDLL(None, use_errno=True)
+  header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the interface, this thread
+  had, less = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+  assert libc.capget(header, had) == 0
+  less[:] = had[:]
+  less[0] &= ~0b110
+  assert libc.capset(header, less) == 0
   try:
     yield
   finally:
-    os.seteuid(user)
-    path.chmod(mode)
+    assert libc.capset(header, had) == 0
 
 
 def _all(folder):
@@ -254,7 +272,7 @@ def test_inputs_of_another_kind(run, tmp_path, refused):
   image.write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
   refused("predict", _predict(run, tmp_path, tmp_path / "a.png"), "a.png", "spike")
   np.savez(tmp_path / "b.npz", rgb=np.zeros((8, 8, 3), np.uint8))
-  refused("predict", _predict(run, tmp_path, tmp_path / "b.npz"), "b.npz", "rgb")
+  refused("predict", _predict(run, tmp_path, tmp_path / "b.npz"), "b.npz")
   assert not (tmp_path / "out").exists()
 
 
@@ -482,8 +500,8 @@ def test_an_output_that_is_something_else_is_kept(name, run, tmp_path, refused):
 def test_odd_names_are_only_names(run, stream, tmp_path, capfd):
   odd = tmp_path / ODD
   odd.mkdir()
-  run.rename(odd / f"run {ODD}")
-  run, path = odd / f"run {ODD}", odd / f"{ODD}.npy"
+  run = run.rename(tmp_path / "run a$ #1 %20 {é?*")
+  path = odd / f"{ODD}.npy"
   stream.rename(path)
   argv = ["--checkpoint", str(run), *PLUGIN]
   assert cli.run(script("predict").main, [str(path), *argv, "--output", str(odd / "out")]) == 0
@@ -494,6 +512,16 @@ def test_odd_names_are_only_names(run, stream, tmp_path, capfd):
   assert cli.run(script("eval").main, argv) == 0
   shown = capfd.readouterr()
   assert "Traceback" not in shown.err and picture.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("odd", ["a\udcff", "a\\b"])
+def test_a_run_in_a_folder_that_no_library_can_name(odd, run, stream, tmp_path, refused):
+  name, odd = odd, run.rename(tmp_path / odd)
+  refused("predict", _predict(odd, tmp_path, stream), "UTF-8")
+  refused("train", ["--config", STEREO, "--workdir", tmp_path / f"{name}2"], "UTF-8")
+  data_dir = f"--config.data.data_dir={tmp_path / name}2"
+  refused("train", ["--config", STEREO, data_dir, "--workdir", tmp_path / "new"], "UTF-8")
+  assert not (tmp_path / "new").exists()
 
 
 # A full disk
@@ -566,8 +594,7 @@ def test_a_disk_that_is_full_when_metrics_are_written(trained, tmp_path, refused
 
 @pytest.mark.parametrize("name", ["eval", "visualize"])
 def test_a_disk_that_is_full_when_results_are_written(name, run, tmp_path, refused):
-  output = tmp_path / "new" / "p.png"
-  with room(100):
-    argv = ["--checkpoint", run, *PLUGIN, "--output", output]
-    refused(name, argv, tmp_path / "new", TOO_LONG)
-  assert not _all(tmp_path / "new")
+  output = tmp_path / "p.png"
+  with room(1000):  # enough for what is printed
+    refused(name, ["--checkpoint", run, *PLUGIN, "--output", output], output, TOO_LONG)
+  assert not _all(output) and not output.is_file()

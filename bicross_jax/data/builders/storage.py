@@ -16,7 +16,7 @@ from absl import logging
 from google.protobuf import json_format
 import tensorflow_datasets as tfds
 
-from bicross_jax import errors, folders
+from bicross_jax import errors, files, folders
 
 VARIABLE = "BICROSS_DATA"  # a folder
 # What TFDS raises where the description of a built set is damaged or of another set.
@@ -60,6 +60,7 @@ def prepare(
     errors.UserError: `folder` cannot be written to, its disk is full, or what lies there is
       damaged.
   """
+  files.check_storage_name(folder)
   config = builder_class.builder_configs.get(config.name, config)
   _require_folders(folder, builder_class.name, config.name)
   builder = _open(builder_class, config, folder)
