@@ -35,10 +35,11 @@ def _spike_network():
   config = grammar.load("configs/bicross.py:pretrain,input.modality=spike")  # needs no teacher
   config = grammar.resolve_durations(config, 500)
   recipe = recipes.create(config)
-  variables = recipe.variables(recipe.init(jax.random.key(0), None))
+  variables = recipe.variables(recipe.init(jax.random.key(0), {}))
   rng = np.random.default_rng(0)
   draw = lambda x: np.asarray(x) + rng.normal(0, 0.1, x.shape).astype(np.float32)
-  return recipe.module, jax.tree.map(draw, variables)
+  (module,) = recipe.networks.values()
+  return module, jax.tree.map(draw, variables)
 
 
 def test_the_readme_example_runs_a_checkpoint_with_orbax_and_linen_alone(
