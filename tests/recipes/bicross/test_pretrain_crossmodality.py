@@ -87,5 +87,5 @@ def test_a_crossmodality_run_without_a_checkpoint_says_so():
   "recipe", ["bicross_jax.recipes.nothing:create", "bicross_jax.recipes.bicross.pretrain:make"]
 )
 def test_unknown_recipes_are_refused(recipe):
-  with pytest.raises(errors.UserError, match="recipe="):
+  with pytest.raises(errors.UserError, match="recipe"):
     recipes.create(_config("pretrain,smoke", f"recipe={recipe}"))
