@@ -14,7 +14,7 @@ import pytest
 from bicross_jax import inference, tasks
 from bicross_jax.commands import benchmark, evaluate
 from bicross_jax.config import grammar
-from bicross_jax.train import runs
+from bicross_jax.train import devices, runs
 from tests.scripts.conftest import CONFIGS, STAGES, script
 
 
@@ -100,8 +100,9 @@ class Contract:
     assert loaded.config.stage == stage.split("-")[1]
     if len(networks) > 1:
       assert set(tree["params"]) == set(networks)
-    again = dict(loaded.recipe.predict(tree, _inputs(loaded, examples(loaded)[0][0]), ())[0])
-    out = loaded.predict(examples(loaded)[0][0])
+    batch = examples(loaded)[0][0]
+    again = dict(jax.jit(loaded.recipe.predict)(tree, _inputs(loaded, batch), ())[0])
+    out = loaded.predict(batch)
     assert set(out) == set(again)
     for name, x in out.items():
       assert np.isfinite(x).all() and np.ptp(x) > 0
@@ -200,7 +201,8 @@ class Contract:
     """The step and the prediction of random batches, in the time of one round."""
     measured, measure = [], benchmark.measure
     monkeypatch.setattr(benchmark, "measure", lambda *a, **k: _keep(measured, measure(*a, **k)))
-    update = type(jax.config).update  # compile times are not what is tested: the cache stays
+    devices.enable_compile_cache()  # compile times are not what is tested
+    update = type(jax.config).update
     monkeypatch.setattr(
       type(jax.config), "update", lambda c, k, v: None if "enable_comp" in k else update(c, k, v)
     )

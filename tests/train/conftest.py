@@ -29,7 +29,7 @@ def python():
   """python(*arguments, devices=1) -> finished process; runs with the package on its path."""
 
   def call(*arguments, devices=1, **env):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     return subprocess.run(
       [sys.executable, *map(str, arguments)],
       capture_output=True,

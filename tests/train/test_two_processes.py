@@ -194,7 +194,9 @@ class Training:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+        "XLA_FLAGS": (
+          f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={4 // count}"
+        ),
         "BICROSS_DATA": str(folder / "data"),
         "BICROSS_COMPILE_CACHE": "0",
       }

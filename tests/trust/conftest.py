@@ -37,7 +37,7 @@ def train(home):
       "JAX_PLATFORMS": "cpu",
       "BICROSS_DATA": str(home / "data"),
       "BICROSS_COMPILE_CACHE": str(home / "cache"),
-      "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+      "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
     }
     if batches is not None:
       env["BATCHES"] = str(batches)

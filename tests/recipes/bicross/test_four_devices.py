@@ -88,7 +88,7 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
 def test_four_devices_equal_one(arg, pytestconfig):
   env = {
     **os.environ,
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
     "PYTHONPATH": str(pytestconfig.rootpath),
   }
   done = subprocess.run(
