@@ -137,7 +137,7 @@ class Data:
     found = pipeline_records.parallel(
       indices, lambda index: records.read(index, names, own=own_fields)[0]
     )
-    return pipeline_records.Run(found.prefetch(8), records)
+    return pipeline_records.Examples(found.prefetch(8), records)
 
   def batches(
     self,

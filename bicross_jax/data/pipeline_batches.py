@@ -79,7 +79,7 @@ class Batches:
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
     batches = pipeline_records.parallel(steps.flat_map(rows_of), example)
     batches = batches.batch(self._rows, drop_remainder=True)
-    return pipeline_records.Run(batches.prefetch(2), records)
+    return pipeline_records.Examples(batches.prefetch(2), records)
 
   def evaluation(
     self, part: str, truth: Sequence[str] = ("depth",)
@@ -139,7 +139,7 @@ class Batches:
       indices, lambda index: records.read(index, names, truth, own=self._own)
     )
     rows, truths = [], []
-    running = pipeline_records.Run(examples.prefetch(self._rows), records)
+    running = pipeline_records.Examples(examples.prefetch(self._rows), records)
     for number, (row, whole) in enumerate(running):
       if self.sequence:
         row["reset"] = begins[number]

@@ -142,7 +142,7 @@ def parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
   return dataset.map(function, num_parallel_calls=THREADS, deterministic=True)
 
 
-class Run:
+class Examples:
   """Iterates a dataset in NumPy arrays, on threads of its own: JAX keeps the other cores.
 
   Those threads call Python to read examples, so they must have ended when the interpreter shuts

@@ -51,7 +51,7 @@ def _find(root, domain, entries):
 
   def runs(part):
     return [
-      frames.Run(
+      frames.Recording(
         f"{root}/{part}/{recording}",
         tuple(_frame(f"{root}/{part}/{recording}", number) for number in range(length)),
       )

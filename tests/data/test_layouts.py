@@ -176,7 +176,7 @@ def test_drivingstereo_takes_the_selected_sequences_or_all(tmp_path):
 )
 def test_a_tenth_of_what_is_published_for_training_validates(lengths, train, validation):
   runs = [
-    frames.Run(str(i), tuple(frames.Frame(f"{i}/{j}", {}) for j in range(n)))
+    frames.Recording(str(i), tuple(frames.Frame(f"{i}/{j}", {}) for j in range(n)))
     for i, n in enumerate(lengths)
   ]
   kept, held = frames.hold_out(runs)

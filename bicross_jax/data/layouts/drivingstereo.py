@@ -26,7 +26,7 @@ import numpy as np
 
 from bicross_jax.data.formats import depth, listing
 from bicross_jax.data.layouts import frames, readers
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Recording
 
 SELECTED = {  # the sequences of the repository Theia-4869/BiCross
   "train": (
@@ -57,17 +57,17 @@ def find(
   """Runs are sequences: those that BiCross selected ("selected"), or all that are there ("all")."""
   del parts  # the sequences of each part are fixed
   if (root / "input").is_dir():
-    run, folders = _rearranged, {part: root / "input" / part for part in SELECTED}
+    recording, folders = _rearranged, {part: root / "input" / part for part in SELECTED}
   elif (root / "train-left-image").is_dir() or (root / "test-left-image").is_dir():
-    run, folders = _published, {part: root / f"{part}-left-image" for part in SELECTED}
+    recording, folders = _published, {part: root / f"{part}-left-image" for part in SELECTED}
   else:
     return None
 
-  def runs(part):
+  def recordings(part):
     chosen = SELECTED[part] if domain == "selected" else _sequences(folders[part], part)
-    return [run(root, part, sequence) for sequence in chosen]
+    return [recording(root, part, sequence) for sequence in chosen]
 
-  return {part: functools.partial(runs, part) for part in SELECTED}
+  return {part: functools.partial(recordings, part) for part in SELECTED}
 
 
 def _sequences(folder: pathlib.Path, part: str) -> list[str]:
@@ -76,20 +76,20 @@ def _sequences(folder: pathlib.Path, part: str) -> list[str]:
   return list(TEST) if part == "test" and "left-image-half-size" in names else names
 
 
-def _rearranged(root, part, sequence) -> Run:
-  return _run(f"{root}/input/{part}/{sequence}", sequence)
+def _rearranged(root, part, sequence) -> Recording:
+  return _recording(f"{root}/input/{part}/{sequence}", sequence)
 
 
-def _run(folder: str, place: str) -> Run:
+def _recording(folder: str, place: str) -> Recording:
   """The frames of one folder of BiCross's layout."""
   names = [(os.path.splitext(image)[0], image) for image in frames.pictures(f"{folder}/rgb")]
-  return Run(
+  return Recording(
     f"{folder}/rgb",
     tuple(frames.rearranged(f"{place}/{name}", folder, image) for name, image in names),
   )
 
 
-def _published(root, part, sequence) -> Run:
+def _published(root, part, sequence) -> Recording:
   images, maps = f"{root}/{part}-left-image", f"{root}/{part}-depth-map"
   for left, truth in (
     (f"{sequence}", f"{sequence}"),
@@ -100,13 +100,13 @@ def _published(root, part, sequence) -> Run:
     names = frames.pictures(f"{images}/{left}", prefix)
     if names:
       return _pairs(root, f"{images}/{left}", f"{maps}/{truth}", names, sequence)
-  return Run(f"{images}/{sequence}", ())
+  return Recording(f"{images}/{sequence}", ())
 
 
-def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Run:
+def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Recording:
   """Frames of two folders of a published layout."""
   stems = [(os.path.splitext(name)[0], name) for name in names]
-  return Run(
+  return Recording(
     images,
     tuple(
       frames.published(root, f"{place}/{stem}", f"{images}/{name}", f"{maps}/{stem}.png")
@@ -118,12 +118,12 @@ def _pairs(root, images: str, maps: str, names: Sequence[str], place: str) -> Ru
 def find_weather(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> frames.Finders | None:
-  """One run: a weather's frames by name, the first 80 % to train and the last 20 % to test."""
+  """One recording: a weather's frames by name, the first 80 % to train and the last 20 % to test."""
   del parts  # the share of each part is fixed
   folder = root / domain
   images = f"{folder}/left-image-half-size"
   if (folder / "input").is_dir():
-    whole = functools.partial(_run, f"{folder}/input/half", domain)
+    whole = functools.partial(_recording, f"{folder}/input/half", domain)
   elif os.path.isdir(images):
     maps = f"{folder}/depth-map-half-size"
     whole = lambda: _pairs(root, images, maps, frames.pictures(images), domain)
@@ -131,9 +131,9 @@ def find_weather(
     return None
 
   def share(first, last):
-    run = whole()
-    cuts = [int(len(run.frames) * x) for x in (first, last)]
-    return [run._replace(frames=run.frames[slice(*cuts)])]
+    recording = whole()
+    cuts = [int(len(recording.frames) * x) for x in (first, last)]
+    return [recording._replace(frames=recording.frames[slice(*cuts)])]
 
   return {"train": lambda: share(0, TRAINING_SHARE), "test": lambda: share(TRAINING_SHARE, 1)}
 

@@ -25,7 +25,7 @@ class Frame(NamedTuple):
   files: Mapping[str, str]
 
 
-class Run(NamedTuple):
+class Recording(NamedTuple):
   """Frames of one place.
 
   Attributes:
@@ -40,7 +40,7 @@ class Run(NamedTuple):
   consecutive: bool = True
 
 
-Finders = Mapping[str, Callable[[], list[Run]]]  # by part, what lists its runs
+Finders = Mapping[str, Callable[[], list[Recording]]]  # by part, what lists its recordings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +54,8 @@ class FrameSet(DataSet):
     trees: the layouts that are understood, below the data folder.
     domains: what `domain` may be: a split, a weather, a place.
     find: (data folder, domain, entries of a config by part, which only some sets look at) -> what
-      lists the runs of a part when that part is used, by part; None where the folder holds none of
-      the trees. Without a "validation" it is cut from the training runs (`hold_out`).
+      lists the recordings of a part when that part is used, by part; None where the folder holds none of
+      the trees. Without a "validation" it is cut from the training recordings (`hold_out`).
     readers: the fields of the set and how their files are read; the first one is a map whose size
       all other maps of a frame must have.
     hint: where files can be had that are not published, for messages.
@@ -115,7 +115,7 @@ class FrameSet(DataSet):
     entries: Mapping[str, Sequence[str]] | None = None,
     section: str = "data",
   ) -> Finders:
-    """What lists the runs of every part, whether or not their files are there.
+    """What lists the recordings of every part, whether or not their files are there.
 
     Args:
       data_dir: the folder that holds one of the trees.
@@ -167,17 +167,26 @@ class FrameSet(DataSet):
       data_dir, domain, entries, section: as for `finders`.
       part: one of `PARTS`.
       fields: whose files are needed; None: those of all fields of the set.
-      allow_missing: leave out frames and runs that lack files, and say how many, instead of
+      allow_missing: leave out frames and recordings that lack files, and say how many, instead of
         raising. A gap ends a recording.
 
     Raises:
       errors.UserError: as `finders`; a part without frames, or files that are missing.
     """
     fields = tuple(self.readers if fields is None else fields)
-    runs = self.finders(data_dir, domain, entries, section)[part]()
-    gone = {id(f): paths for run in runs for f in run.frames if (paths := _missing(f, fields))}
-    every = sum(len(run.frames) for run in runs)
-    problems = [f"no images to {VERBS[part]} in {run.folder}" for run in runs if not run.frames]
+    recordings = self.finders(data_dir, domain, entries, section)[part]()
+    gone = {
+      id(f): paths
+      for recording in recordings
+      for f in recording.frames
+      if (paths := _missing(f, fields))
+    }
+    every = sum(len(recording.frames) for recording in recordings)
+    problems = [
+      f"no images to {VERBS[part]} in {recording.folder}"
+      for recording in recordings
+      if not recording.frames
+    ]
     if gone:
       paths = [path for paths in gone.values() for path in paths]
       problems.append(
@@ -194,7 +203,7 @@ class FrameSet(DataSet):
       )
     for problem in problems:
       print(f"left out: {problem}", flush=True)
-    return [recording for run in runs for recording in _without(run, gone)]
+    return [piece for recording in recordings for piece in _without(recording, gone)]
 
 
 def _missing(frame: Frame, fields: Sequence[str]) -> list[str]:
@@ -202,13 +211,13 @@ def _missing(frame: Frame, fields: Sequence[str]) -> list[str]:
   return [path for path in paths if not os.path.isfile(path)]
 
 
-def _without(run: Run, gone: Mapping[int, Any]) -> list[tuple[Frame, ...]]:
-  """The recordings of a run, in pieces where frames are gone."""
+def _without(recording: Recording, gone: Mapping[int, Any]) -> list[tuple[Frame, ...]]:
+  """A recording in pieces, where frames are gone or each stands alone."""
   pieces: list[list[Frame]] = [[]]
-  for frame in run.frames:
+  for frame in recording.frames:
     if id(frame) not in gone:
       pieces[-1].append(frame)
-    if id(frame) in gone or not run.consecutive:
+    if id(frame) in gone or not recording.consecutive:
       pieces.append([])
   return [tuple(piece) for piece in pieces if piece]
 
@@ -273,17 +282,17 @@ def first_there(paths: Sequence[str]) -> str:
   return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
-def hold_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-  """(training, validation) of the runs that a set publishes for training, in order.
+def hold_out(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+  """(training, validation) of the recordings that a set publishes for training, in order.
 
-  Of ten runs or more the last tenth (rounded up) validates, whole, so that no scene is in both;
-  of fewer runs the last tenth of the frames of each (rounded, at least one of two).
+  Of ten recordings or more the last tenth (rounded up) validates, whole, so that no scene is in both;
+  of fewer recordings the last tenth of the frames of each (rounded, at least one of two).
   """
-  if len(runs) >= HELD_OUT:
-    kept = len(runs) - math.ceil(len(runs) / HELD_OUT)
-    return list(runs[:kept]), list(runs[kept:])
-  cuts = [max(n - max(round(n / HELD_OUT), 1), 1) for n in (len(r.frames) for r in runs)]
-  pairs = list(zip(runs, cuts, strict=True))
+  if len(recordings) >= HELD_OUT:
+    kept = len(recordings) - math.ceil(len(recordings) / HELD_OUT)
+    return list(recordings[:kept]), list(recordings[kept:])
+  cuts = [max(n - max(round(n / HELD_OUT), 1), 1) for n in (len(r.frames) for r in recordings)]
+  pairs = list(zip(recordings, cuts, strict=True))
   return (
     [r._replace(frames=r.frames[:cut]) for r, cut in pairs],
     [r._replace(frames=r.frames[cut:]) for r, cut in pairs if r.frames[cut:]],

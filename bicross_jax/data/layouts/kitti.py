@@ -23,7 +23,7 @@ from bicross_jax import errors
 from bicross_jax.data.formats import depth, listing
 from bicross_jax.data.formats import kitti as kitti_files
 from bicross_jax.data.layouts import frames, readers
-from bicross_jax.data.layouts.frames import Frame, Run
+from bicross_jax.data.layouts.frames import Frame, Recording
 
 DOMAINS = ("eigen", "eigen_benchmark", "partial", "partial_paper", "listed")
 PARTIAL = {  # the drives of the repository Theia-4869/BiCross
@@ -83,7 +83,9 @@ def find(
     return {part: functools.partial(_all_of, tree, sorted(names)) for part, names in drives.items()}
   test = "benchmark_test" if domain == "eigen_benchmark" else "test"
   lists = {"train": "train", "validation": "validation", "test": test}
-  return {part: lambda name=name: _runs(tree, eigen_frames(name)) for part, name in lists.items()}
+  return {
+    part: lambda name=name: _recordings(tree, eigen_frames(name)) for part, name in lists.items()
+  }
 
 
 class _Rearranged:
@@ -148,46 +150,48 @@ def _key(drive: str, name: str) -> str:
   return f"{folder[:10]}/{folder}/{name}"
 
 
-def _whole(tree, name: str) -> Run:
+def _whole(tree, name: str) -> Recording:
   """A drive with all its images."""
   drive = tree.drive(name)
   folder = tree.images(drive)
-  return Run(folder, tuple(tree.frame(drive, image) for image in frames.pictures(folder)))
+  return Recording(folder, tuple(tree.frame(drive, image) for image in frames.pictures(folder)))
 
 
-def _all_of(tree, names: Sequence[str]) -> list[Run]:
+def _all_of(tree, names: Sequence[str]) -> list[Recording]:
   return [_whole(tree, name) for name in names]
 
 
-def _runs(tree, keys: Sequence[str]) -> list[Run]:
+def _recordings(tree, keys: Sequence[str]) -> list[Recording]:
   """The drives of some keys, with those frames; an image that is not there is taken for a PNG."""
   by_drive: dict[str, list[str]] = {}
   for key in keys:
     by_drive.setdefault(key.split("/")[1], []).append(key.rpartition("/")[2])
-  runs = []
+  recordings = []
   for name, numbers in by_drive.items():
     drive = tree.drive(name)
     folder = tree.images(drive)
     there = {os.path.splitext(image)[0]: image for image in frames.pictures(folder)}
-    runs.append(
-      Run(
+    recordings.append(
+      Recording(
         folder,
         tuple(tree.frame(drive, there.get(number, f"{number}.png")) for number in numbers),
         consecutive=False,
       )
     )
-  return runs
+  return recordings
 
 
-def _listed(tree, part: str, entries: Sequence[str]) -> list[Run]:
+def _listed(tree, part: str, entries: Sequence[str]) -> list[Recording]:
   """The drives and frames that a config lists for a part."""
   if not entries:
     raise errors.UserError(f"the config's parts.{part} lists no drive and no frame")
-  runs = []
+  recordings = []
   for entry in entries:
     drive, _, name = entry.rstrip("/").removeprefix(f"{entry[:10]}/").partition("/")
-    runs += _runs(tree, [f"{drive[:10]}/{drive}/{name}"]) if name else [_whole(tree, drive)]
-  return runs
+    recordings += (
+      _recordings(tree, [f"{drive[:10]}/{drive}/{name}"]) if name else [_whole(tree, drive)]
+    )
+  return recordings
 
 
 def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:

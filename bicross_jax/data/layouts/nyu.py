@@ -20,7 +20,7 @@ import numpy as np
 from bicross_jax import errors, files
 from bicross_jax.data.formats import depth
 from bicross_jax.data.layouts import frames, readers
-from bicross_jax.data.layouts.frames import Frame, Run
+from bicross_jax.data.layouts.frames import Frame, Recording
 
 
 def find(
@@ -34,10 +34,12 @@ def find(
   del domain, parts  # the lists say it all
   if not any((root / f"{part}.txt").is_file() for part in ("train", "test")):
     return None
-  return {part: functools.partial(_runs, root, root / f"{part}.txt") for part in ("train", "test")}
+  return {
+    part: functools.partial(_recordings, root, root / f"{part}.txt") for part in ("train", "test")
+  }
 
 
-def _runs(root: pathlib.Path, listed: pathlib.Path) -> list[Run]:
+def _recordings(root: pathlib.Path, listed: pathlib.Path) -> list[Recording]:
   rearranged = (root / "input").is_dir()
   base = f"{root}/input" if rearranged else str(root)
   found: dict[str, list[Frame]] = {}
@@ -54,7 +56,9 @@ def _runs(root: pathlib.Path, listed: pathlib.Path) -> list[Run]:
       )
   if not found:
     raise errors.BadFileError(listed, "lists no frame", "lines of image and depth")
-  return [Run(folder, tuple(run), consecutive=False) for folder, run in found.items()]
+  return [
+    Recording(folder, tuple(recording), consecutive=False) for folder, recording in found.items()
+  ]
 
 
 def _stream(image: str) -> str:

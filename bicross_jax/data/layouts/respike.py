@@ -20,7 +20,7 @@ import numpy as np
 from bicross_jax import errors
 from bicross_jax.data.formats import listing, pfm
 from bicross_jax.data.layouts import frames, readers
-from bicross_jax.data.layouts.frames import Frame, Run
+from bicross_jax.data.layouts.frames import Frame, Recording
 
 PLACES = ("indoor", "outdoor")
 FOLDERS = {"train": "train", "test": "val"}
@@ -35,24 +35,26 @@ def find(
   if not (place / "spike").is_dir():
     return None
 
-  def runs(folder):
-    return [_run(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)]
+  def recordings(folder):
+    return [
+      _recording(place, folder, sequence) for sequence in _sequences(place / "spike" / folder)
+    ]
 
-  return {part: functools.partial(runs, folder) for part, folder in FOLDERS.items()}
+  return {part: functools.partial(recordings, folder) for part, folder in FOLDERS.items()}
 
 
 def _sequences(folder: pathlib.Path) -> list[str]:
   return listing.folders(folder)
 
 
-def _run(place: pathlib.Path, folder: str, sequence: str) -> Run:
+def _recording(place: pathlib.Path, folder: str, sequence: str) -> Recording:
   streams, pictures, maps = (
     f"{place}/{kind}/{folder}/{sequence}" for kind in ("spike", "reconstruction", "depth_trans")
   )
   maps = frames.first_there([f"{maps}/left", maps])
   left = f"{streams}/left"
   names = [(os.path.splitext(name)[0], name) for name in listing.names(left, (".npy",))]
-  return Run(
+  return Recording(
     left,
     tuple(
       Frame(

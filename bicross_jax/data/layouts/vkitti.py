@@ -17,7 +17,7 @@ import numpy as np
 from bicross_jax import errors
 from bicross_jax.data.formats import depth
 from bicross_jax.data.layouts import frames, readers
-from bicross_jax.data.layouts.frames import Run
+from bicross_jax.data.layouts.frames import Recording
 
 VARIATIONS = (
   "clone",
@@ -46,18 +46,18 @@ def find(
   if (root / "input").is_dir():
     if domain != "clone":
       raise errors.UserError(f"{root / 'input'} holds the variation clone alone, not {domain!r}")
-    run = _rearranged
+    recording = _rearranged
   elif (root / "vkitti_1.3.1_rgb").is_dir():
-    run = _first_version
+    recording = _first_version
   elif any((root / f"Scene{scene}").is_dir() for names in SCENES.values() for scene in names):
-    run = _second_version
+    recording = _second_version
   else:
     return None
 
-  def runs(part):
-    return [run(root, scene, domain) for scene in SCENES[part]]
+  def recordings(part):
+    return [recording(root, scene, domain) for scene in SCENES[part]]
 
-  return {part: functools.partial(runs, part) for part in SCENES}
+  return {part: functools.partial(recordings, part) for part in SCENES}
 
 
 def _rearranged(root, scene, variation):
@@ -69,7 +69,7 @@ def _rearranged(root, scene, variation):
     key = f"Scene{scene}/{variation}/{name}"
     return frames.rearranged(key, folder, image, depth=frames.first_there(truths))
 
-  return _run(f"{folder}/rgb", frame)
+  return _recording(f"{folder}/rgb", frame)
 
 
 def _first_version(root, scene, variation):
@@ -81,7 +81,7 @@ def _first_version(root, scene, variation):
     truth = f"{root}/vkitti_1.3.1_depthgt/{place}/{name}.png"
     return frames.published(root, f"Scene{scene}/{variation}/{name}", f"{folder}/{image}", truth)
 
-  return _run(folder, frame)
+  return _recording(folder, frame)
 
 
 def _second_version(root, scene, variation):
@@ -93,11 +93,11 @@ def _second_version(root, scene, variation):
     truth = f"{place}/depth/Camera_0/depth_{number}.png"
     return frames.published(root, f"Scene{scene}/{variation}/{number}", f"{folder}/{image}", truth)
 
-  return _run(folder, frame)
+  return _recording(folder, frame)
 
 
-def _run(folder, frame) -> Run:
-  return Run(folder, tuple(frame(image) for image in frames.pictures(folder)))
+def _recording(folder, frame) -> Recording:
+  return Recording(folder, tuple(frame(image) for image in frames.pictures(folder)))
 
 
 def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:

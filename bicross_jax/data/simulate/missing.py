@@ -75,13 +75,13 @@ def find(
   if name not in FPS:
     raise errors.UserError(f"{name} has spike streams of its own: there is nothing to simulate")
   entries = {part: tuple(listed) for part in dataset.PARTS}
-  runs = []
+  recordings = []
   for domain in domains:
     finders = known.finders(data_dir, domain, entries)
-    runs += [run for part in dataset.PARTS for run in finders[part]()]
+    recordings += [recording for part in dataset.PARTS for recording in finders[part]()]
   near = functools.cache(functools.partial(_neighbours, fps=fps))
-  jobs, lacking = {}, [run.folder for run in runs if not run.frames]
-  for frame in (frame for run in runs for frame in run.frames):
+  jobs, lacking = {}, [recording.folder for recording in recordings if not recording.frames]
+  for frame in (frame for recording in recordings for frame in recording.frames):
     folder, picture = os.path.split(frame.files["rgb"])
     places, pictures = near(folder)
     if picture not in places:
