@@ -61,6 +61,11 @@ class Model:
     """As `predict`, on the device and with memory: (predictions, carry for the next batch)."""
     return self._predict(self._placed, batch, carry)
 
+  def compile(self, rows: int, section: Mapping[str, Any] | None = None) -> None:
+    """Compiles `step` for batches of so many rows, of the maps of a data section (`input_spec`)."""
+    spec = input_spec(self.recipe, section)
+    self.step({name: np.zeros((rows, *s.shape), s.dtype) for name, s in spec.items()})
+
   def inspect(self, batch: Mapping[str, Any], carry: state.Carry = ()) -> tuple[dict, state.Carry]:
     """As `step`, with what pictures show besides ("feature")."""
     return self._inspect(self._placed, batch, carry)

@@ -10,6 +10,7 @@ What is tested on, and how, stands in the config's `evals`; its `test` names the
 
 import argparse
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 import copy
 import pathlib
 from typing import Any, NamedTuple
@@ -100,6 +101,7 @@ def main(argv: Sequence[str]) -> int:
     "protocol": where.protocol._asdict(),
   }
   label = f"{model.config.system} {model.config.stage}"
+  _compile_ahead(model, where)
   report, tables = None, []
   if model.recipe.score is not None:
     about["scores"] = score(model, where, args.part)
@@ -260,6 +262,19 @@ def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
   examples = batches(model, where, part, task.truth)
   predictors = {"": model.step, **blind}
   return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields)
+
+
+def _compile_ahead(model, where: Test) -> None:
+  """Begins to compile the network while TensorFlow is loaded and the data are opened.
+
+  What goes wrong there goes wrong again, and is told, where the network is used.
+  """
+  from bicross_jax.train import devices
+
+  devices.enable_compile_cache()
+  background = futures.ThreadPoolExecutor(1)
+  background.submit(model.compile, where.data.batch_size, where.data)
+  background.shutdown(wait=False)
 
 
 def _first_stream(spec):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 import os
 import pathlib
+import threading
 from typing import Any
 import warnings
 
@@ -204,9 +205,9 @@ def jit_predict(
 
   Returns:
     (variables, batch, carry=()) -> (predictions, carry), arrays on the device. A batch without one
-    of the inputs is an errors.UserError.
+    of the inputs is an errors.UserError. Threads may share it: they compile once.
   """
-  compiled = jax.jit(predict)
+  compiled, compiling = jax.jit(predict), threading.Lock()
 
   def run(variables: Variables, batch: Batch, carry: Carry = ()):
     missing = [name for name in inputs if name not in batch]
@@ -215,7 +216,8 @@ def jit_predict(
         f"the network reads {', '.join(inputs)}; the batch has no {', '.join(missing)}"
       )
     read = {name: batch[name] for name in {*inputs, "reset"} & batch.keys()}
-    return compiled(variables, read, carry)
+    with compiling:
+      return compiled(variables, read, carry)
 
   return run
 
