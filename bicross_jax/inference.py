@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import flax
@@ -32,9 +33,19 @@ class Model:
   recipe: state.Recipe
   variables: Mapping[str, Any]
   meta: Mapping[str, Any]
-  _placed: Any = dataclasses.field(repr=False)  # the variables on the device, put there once
-  _predict: Any = dataclasses.field(repr=False)
-  _inspect: Any = dataclasses.field(repr=False)
+
+  @functools.cached_property
+  def _placed(self):
+    """The variables on the device, put there once."""
+    return jax.device_put(self.variables)
+
+  @functools.cached_property
+  def _predict(self):
+    return devices.jit_predict(self.recipe.predict, self.recipe.inputs)
+
+  @functools.cached_property
+  def _inspect(self):
+    return devices.jit_predict(self.recipe.inspect or self.recipe.predict, self.recipe.inputs)
 
   @property
   def networks(self) -> Mapping[str, Any]:
@@ -113,22 +124,14 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
   config = read_config(folder, meta, plugins)
   recipe = recipes.create(config, plugins)
   variables, _ = checkpoints.restore_variables(folder)
-  model = Model(
-    config,
-    recipe,
-    variables,
-    meta,
-    jax.device_put(variables),
-    devices.jit_predict(recipe.predict, recipe.inputs),
-    devices.jit_predict(recipe.inspect or recipe.predict, recipe.inputs),
-  )
+  model = Model(config, recipe, variables, meta)
   rows = config.data.batch_size  # of the batches to come: JAX need not trace it again
   batch = {
     name: jax.ShapeDtypeStruct((rows, *spec.shape), spec.dtype)
     for name, spec in model.inputs.items()
   }
   try:
-    jax.eval_shape(model.step, batch)
+    jax.eval_shape(lambda batch: model._predict(variables, batch), batch)
   except (flax.errors.FlaxError, KeyError, TypeError, ValueError) as error:
     told = " ".join(str(error).split())[:300]
     raise errors.BadFileError(

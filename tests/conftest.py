@@ -9,13 +9,13 @@ import pathlib
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # XLA's older code generator for fusions compiles a training step in 4 s instead of 10, and without
 # optimisations what it makes is four times as fast. Later versions of XLA no longer have it.
-_OLDER = ["--xla_cpu_use_fusion_emitters=false"] if version("jaxlib") < "0.11" else []
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_OLDER]).strip()
+_OLDER = "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_OLDER}".strip()
 # Nothing of what they compile is left in the user's cache folder.
 os.environ.setdefault("BICROSS_COMPILE_CACHE", "0")
 
-import jax
-import pytest
+import jax  # noqa: E402 (after its settings)
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

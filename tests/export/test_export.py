@@ -39,8 +39,7 @@ def _model(spec):
     return 0.1 * noise + (1 if path[-1].key in ("scale", "var") else 0)
 
   variables = jax.tree.map_with_path(draw, shapes)
-  predict = jax.jit(recipe.predict)
-  return inference.Model(config, recipe, variables, {}, predict, predict)
+  return inference.Model(config, recipe, variables, {})
 
 
 def _batch(model, rows):
