@@ -76,3 +76,8 @@ def create(name: str) -> Task:
   if name not in NAMES:
     raise errors.UserError(f"config.task={name!r}: choose from {', '.join(NAMES)}")
   return importlib.import_module(f"bicross_jax.tasks.{name}").TASK
+
+
+def late(module: str, name: str) -> Callable[..., Any]:
+  """A function of a module that is imported when it is called, so that a task loads quickly."""
+  return lambda *args: getattr(importlib.import_module(module), name)(*args)

@@ -76,27 +76,6 @@ def fit(predictions: tasks.Maps, size: tuple[int, int]) -> dict[str, np.ndarray]
   return out
 
 
-def write(folder, name, result):
-  """What `predict` leaves (`files.write`)."""
-  from bicross_jax.tasks.classes import files
-
-  return files.write(folder, name, result)
-
-
-def scales(examples):
-  """What all pictures of a figure share (`pictures.scales`)."""
-  from bicross_jax.tasks.classes import pictures
-
-  return pictures.scales(examples)
-
-
-def cells(example, scales):
-  """The columns of one row of a figure (`pictures.cells`)."""
-  from bicross_jax.tasks.classes import pictures
-
-  return pictures.cells(example, scales)
-
-
 TASK = tasks.Task(
   name="classes",
   truth=("label",),
@@ -112,7 +91,7 @@ TASK = tasks.Task(
   baselines=blind,
   predictor=lambda predict, protocol, own: predict,
   fit=fit,
-  write=write,
-  scales=scales,
-  cells=cells,
+  write=tasks.late(f"{__name__}.files", "write"),
+  scales=tasks.late(f"{__name__}.pictures", "scales"),
+  cells=tasks.late(f"{__name__}.pictures", "cells"),
 )

@@ -74,27 +74,6 @@ def blind(
   return baselines.fit((truth["depth"] for truth in truths), protocol).predictors()
 
 
-def write(folder, name, result):
-  """What `predict` leaves (`files.write`)."""
-  from bicross_jax.tasks.depth import files
-
-  return files.write(folder, name, result)
-
-
-def scales(examples):
-  """What all pictures of a figure share (`pictures.scales`)."""
-  from bicross_jax.tasks.depth import pictures
-
-  return pictures.scales(examples)
-
-
-def cells(example, scales):
-  """The columns of one row of a figure (`pictures.cells`)."""
-  from bicross_jax.tasks.depth import pictures
-
-  return pictures.cells(example, scales)
-
-
 def _mean(values):
   known = [value for value in values if not np.isnan(value)]
   return float(np.mean(known)) if known else float("nan")
@@ -114,7 +93,7 @@ TASK = tasks.Task(
   baselines=blind,
   predictor=predictor,
   fit=fit,
-  write=write,
-  scales=scales,
-  cells=cells,
+  write=tasks.late(f"{__name__}.files", "write"),
+  scales=tasks.late(f"{__name__}.pictures", "scales"),
+  cells=tasks.late(f"{__name__}.pictures", "cells"),
 )
