@@ -77,7 +77,9 @@ class Batches:
       return {**found, "reset": reset} if "reset" in names else found
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    batches = pipeline_records.parallel(steps.flat_map(rows_of), example)
+    batches = pipeline_records.parallel(
+      steps.flat_map(tf.autograph.experimental.do_not_convert(rows_of)), example
+    )
     batches = batches.batch(self._rows, drop_remainder=True)
     return pipeline_records.Examples(batches.prefetch(2), records)
 

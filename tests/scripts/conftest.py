@@ -22,10 +22,12 @@ class Stage(NamedTuple):
 
   Attributes:
     config: what --config takes, with paths as from the folder of `place`.
+    parents: the stages that it starts from, by name.
     plugins: the modules whose recipe its checkpoints name.
   """
 
   config: str
+  parents: tuple[str, ...] = ()
   plugins: tuple[str, ...] = ()
 
   @property
@@ -36,14 +38,19 @@ class Stage(NamedTuple):
 
 STAGES = {
   **{
-    f"bicross-{stage}": Stage(f"configs/bicross.py:{stage},smoke")
-    for stage in ("pretrain", "crossmodality", "crossdomain", "neuromorphic")
+    f"bicross-{stage}": Stage(f"configs/bicross.py:{stage},smoke", parents)
+    for stage, parents in (
+      ("pretrain", ()),
+      ("crossmodality", ("bicross-pretrain",)),
+      ("crossdomain", ("bicross-crossmodality",)),
+      ("neuromorphic", ()),
+    )
   },
   **{
-    f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", ("tests.systems.toy",))
-    for stage in ("stereo", "segment")
+    f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", parents, ("tests.systems.toy",))
+    for stage, parents in (("stereo", ()), ("segment", ("bicross-pretrain", "toy-stereo")))
   },
-  "sixth-rates": Stage(f"{ROOT}/tests/trust/sixth.py:rates,smoke", ("tests.trust.sixth",)),
+  "sixth-rates": Stage(f"{ROOT}/tests/trust/sixth.py:rates,smoke", (), ("tests.trust.sixth",)),
 }
 _MODELS = {}
 
@@ -89,7 +96,9 @@ def trained(place):
     stage = STAGES[name]
     system, words = name.split("-")[0], name.split("-")[1:]
     folder = place / "runs" / system / f"{words[0]}-smoke-s0"
-    with filelock.FileLock(place / "training.lock"):
+    for parent in stage.parents:
+      run(parent)
+    with filelock.FileLock(place / f"{name}.lock"):
       if not (folder / "result.json").is_file():
         assert script("train").main(["--config", stage.config]) == 0
     return folder

@@ -14,6 +14,19 @@ class TestSixth(Contract):
   stages = ("sixth-rates",)
 
 
+def test_parents_that_are_not_there_are_trained_first(trained, tmp_path, monkeypatch, capsys):
+  """Of two, one is a checkpoint, and the other the stage that the config names."""
+  teacher = trained("bicross-pretrain")
+  monkeypatch.chdir(tmp_path)
+  config = STAGES["toy-segment"].config
+  main("train", "--config", config, f"--config.parents.teacher.checkpoint={teacher}")
+  shown = capsys.readouterr().out
+  assert "segment starts from stage stereo, which is not trained yet" in shown
+  assert f"parents.teacher is {teacher}" in shown
+  runs = sorted(path.parent.name for path in tmp_path.glob("runs/toy/*/result.json"))
+  assert runs == ["segment-smoke-s0", "stereo-smoke-s0"]
+
+
 def test_a_chain_of_two_systems_and_two_tasks(trained):
   """Every stage is tested as its own task says."""
   folder = trained("toy-segment")

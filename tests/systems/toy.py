@@ -6,6 +6,8 @@ with a memory that goes from window to window; it starts from two parents, `ster
 BiCross, whose depth it imitates.
 """
 
+import copy
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -232,8 +234,10 @@ def _segment(config):
   size = (1, h, w)
 
   def teacher():
-    """predict of the parent's recipe; its variables come with the state."""
-    parent = grammar.parent(config, "teacher")
+    """predict of the parent's recipe, also where its weights are a checkpoint's."""
+    named = copy.deepcopy(config)
+    named.parents.teacher.checkpoint = None
+    parent = grammar.parent(named, "teacher")
     parent = grammar.resolve_durations(parent, parent.data.batch_size)
     return recipes.create(parent, grammar.trusted(parent)).predict
 
