@@ -102,13 +102,25 @@ class Records:
     try:
       return self._source[int(index)]
     except (RuntimeError, ValueError, OSError, IndexError) as error:
-      # What is raised here TensorFlow logs with a traceback; an empty record fails in silence.
       self._problems.append(storage.damaged(self._files[int(index)], str(error)))
-      return b""
+      return self._zeros()  # what is raised in here TensorFlow logs itself, with a traceback
 
-  def problem(self, error: Exception) -> errors.UserError:
-    """What was wrong when reading from this part failed."""
-    return self._problems[0] if self._problems else storage.damaged(self.folder, str(error))
+  def _zeros(self) -> bytes:
+    """A serialised example of zeros, of the size of the view."""
+    size = (self._view.height, self._view.width)
+    example = {
+      name: np.zeros(
+        [s or side for s, side in zip(f.shape, (*size, 1, 1), strict=False)], f.np_dtype
+      )
+      for name, f in self._features.items()
+      if name != "key"
+    }
+    return self._features.serialize_example({"key": "", **example})
+
+  def check(self) -> None:
+    """Raises errors.UserError, where an example was damaged."""
+    if self._problems:
+      raise self._problems[0]
 
   def _maps(self):
     """Names of the maps that are stored, the smallest first."""
@@ -169,6 +181,9 @@ class Examples:
 
   def __next__(self):
     try:
-      return next(self._running[0])
+      found = next(self._running[0])
     except tf.errors.OpError as error:
-      raise self._records.problem(error) from error
+      self._records.check()
+      raise storage.damaged(self._records.folder, str(error)) from error
+    self._records.check()
+    return found
