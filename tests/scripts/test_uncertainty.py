@@ -51,10 +51,10 @@ def _crossdomain(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def crossdomain(place, tmp_path_factory):
+def crossdomain(shared, tmp_path_factory):
   folder = tmp_path_factory.mktemp("crossdomain")
   with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(place)
+    patch.chdir(shared)
     return _crossdomain(folder / "run", "adapt.augment=false", "adapt.publish=teacher")
 
 

@@ -8,11 +8,12 @@ import pytest
 
 SCRIPT = """
 import sys, jax, jax.numpy as jnp, numpy as np
-from bicross_jax import config as grammar, recipes
+from bicross_jax import recipes
+from bicross_jax.config import grammar
 from bicross_jax.train.state import AXIS
 
 SMALL = ["train.steps=10",
-         "data.flip=false", "optim.warmup=0"]
+         "data.flip=false"]
 
 # Before a batch norm; the same number on all logits of a row of the contrastive loss.
 NO_GRADIENT = ("linear1/bias", "projection_spike/linear2/bias")
@@ -68,6 +69,9 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
     if part != "batch_stats" and any(bias in name for bias in NO_GRADIENT):
       continue
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if "attention/qkv/bias" in name and part != "batch_stats":
+      keys = np.arange(x.size) // (x.size // 3) == 1  # softmax does not see a bias of all keys
+      x, y = x[~keys], y[~keys]
     rms = np.sqrt(np.mean((x - y) ** 2)) / (np.sqrt(np.mean(x ** 2)) + 1e-6)
     worst, where = max((worst, where), (rms, name))
   print(part, "deviates at most, relative rms,", worst, where)
@@ -82,7 +86,8 @@ for part, most in {"batch_stats": 1e-3, "opt_state": 0.01, "params": 0.01, "teac
     "pretrain,smoke,photometric=0",
     "crossmodality,smoke,distill.uncertainty_filter=true,student_init=inflate",
     "crossdomain,smoke,adapt.augment=false,adapt.warmup=0",
-    "neuromorphic,smoke,front_end.widths=8,12",
+    # Small first steps: Adam's would make of the order of sums a difference, through the batch norms.
+    "neuromorphic,smoke,front_end.widths=8,12,optim.warmup=50",
   ],
 )
 def test_four_devices_equal_one(arg, pytestconfig):
