@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from importlib.metadata import version
 import os
 import pathlib
 import tempfile
@@ -13,9 +14,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 def folder() -> pathlib.Path:
   """A folder for built sets that all tests share, also those of another process and a later run.
 
-  It is another one when the code that renders and writes them changes, or who runs the tests.
+  It is another one when the code that renders and writes them changes, what compiles that code, or
+  who runs the tests.
   """
-  digest = hashlib.sha256()
+  compiler = (
+    version("jaxlib"),
+    os.environ["XLA_FLAGS"],
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"],
+  )
+  digest = hashlib.sha256(repr(compiler).encode())
   for room in ("sim", "data/builders"):
     for file in sorted((ROOT / "bicross_jax" / room).rglob("*.py")):
       digest.update(file.read_bytes())

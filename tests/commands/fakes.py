@@ -87,7 +87,12 @@ def model(score=None, uncertainty=None):
   )
   step = lambda batch, carry=(): ({"depth": 1.1 * batch["rgb"][..., 0].astype(np.float32)}, carry)
   return types.SimpleNamespace(
-    config=config(), recipe=recipe, variables={}, meta={"step": 7}, step=step
+    config=config(),
+    recipe=recipe,
+    variables={},
+    meta={"step": 7},
+    step=step,
+    compile=lambda rows, section: None,
   )
 
 
