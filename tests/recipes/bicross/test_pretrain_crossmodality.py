@@ -72,7 +72,7 @@ def test_the_student_starts_from_the_teacher_and_learns_from_it_alone(rgb):
 
 def test_prediction_is_metric_and_needs_no_label(rgb):
   recipe = recipes.create(_config("pretrain,smoke"))
-  out, carry = recipe.predict(rgb, {"rgb": _batch()["rgb"]}, ())
+  out, carry = jax.jit(recipe.predict)(rgb, {"rgb": _batch()["rgb"]}, ())
   assert carry == ()
   assert out["depth"].shape == out["uncertainty"].shape == (4, 32, 64)
   assert float(out["depth"].min()) > 0
