@@ -89,12 +89,10 @@ def input_spec(recipe: state.Recipe, section: Mapping[str, Any] | None = None) -
     recipe: which.
     section: of a config, whose `height` and `width` maps have; None: as in training.
   """
-  streams = recipe.batch_spec()
-  if hasattr(next(iter(streams.values())), "shape"):
-    streams = {"": streams}
+  streams = state.streams(recipe.batch_spec()).values()
   out = {}
   for name in recipe.inputs:
-    spec = next(fields_[name] for fields_ in streams.values() if name in fields_)
+    spec = next(stream[name] for stream in streams if name in stream)
     if section is not None and fields.get(name, recipe.fields).kind == "map":
       shape = (section["height"], section["width"], *spec.shape[2:])
       spec = jax.ShapeDtypeStruct(shape, spec.dtype)

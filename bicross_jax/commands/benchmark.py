@@ -166,12 +166,16 @@ def random_batch(rng, spec, rows: int, own: Mapping[str, fields.Field]) -> dict[
     rows: of each stream.
     own: fields of the recipe's own.
   """
-  if not hasattr(next(iter(spec.values())), "dtype"):
-    return {stream: random_batch(rng, specs, rows, own) for stream, specs in spec.items()}
-  return {
-    name: fields.random(rng, fields.get(name, own), (rows, *s.shape), s.dtype)
-    for name, s in spec.items()
+  from bicross_jax.train import state
+
+  batch = {
+    stream: {
+      name: fields.random(rng, fields.get(name, own), (rows, *s.shape), s.dtype)
+      for name, s in specs.items()
+    }
+    for stream, specs in state.streams(spec).items()
   }
+  return batch.get("", batch)
 
 
 def _timed(function):

@@ -225,11 +225,12 @@ def score(model, where: Test, part: str) -> dict[str, Any]:
   import jax
 
   from bicross_jax.evaluation import run
-  from bicross_jax.train import devices
+  from bicross_jax.train import devices, state
 
   devices.enable_compile_cache()
   step = jax.jit(model.recipe.score)
-  examples = batches(model, where, part, (), _first_stream(model.recipe.batch_spec()))
+  first, *_ = state.streams(model.recipe.batch_spec()).values()
+  examples = batches(model, where, part, (), first)
   return run.score(lambda batch: step(model.variables, batch), examples)
 
 
@@ -275,12 +276,6 @@ def _compile_ahead(model, where: Test) -> None:
   background = futures.ThreadPoolExecutor(1)
   background.submit(model.compile, where.data.batch_size, where.data)
   background.shutdown(wait=False)
-
-
-def _first_stream(spec):
-  """The fields of a batch spec, or of its first stream."""
-  first = next(iter(spec.values()))
-  return spec if hasattr(first, "shape") else first
 
 
 def _has_truth(task, where) -> bool:

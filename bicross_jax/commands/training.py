@@ -5,10 +5,12 @@ import pathlib
 import time
 from typing import Any
 
+import jax
+
 from bicross_jax import errors, inference, recipes, tasks
 from bicross_jax.config import grammar
 from bicross_jax.evaluation import run as evaluation
-from bicross_jax.train import checkpoints, devices, loop, processes, runs
+from bicross_jax.train import checkpoints, devices, loop, processes, runs, state
 
 _TARGET_ORDER = 1 << 32  # keeps the order of another stream's examples apart from the first one's
 
@@ -57,6 +59,8 @@ def run(config, workdir=None, root="runs") -> dict:
   examples = opened["data"].sizes["train"]
   resolved = grammar.resolve_durations(config, examples)
   recipe = recipes.create(resolved, grammar.trusted(config))
+  if new := _new_modules(recipe, parents):
+    processes.say(f"{config.stage}: new and random, parents.weights has none: {', '.join(new)}")
   folder = workdir or default_workdir(config, root)
   with errors.writing(folder):
     return loop.run(
@@ -81,18 +85,15 @@ def _sections(config) -> dict[str, list[str]]:
 
 def _batches(config, opened, recipe):
   """What a recipe trains on: one stream, or several by name, of which "source" is section `data`."""
-  spec = recipe.batch_spec()
-  if hasattr(next(iter(spec.values())), "shape"):
-    return opened["data"].batches(spec, seed=config.seed, own_fields=recipe.fields)
   from bicross_jax.data import pipeline
 
   streams = {}
-  for number, (name, fields) in enumerate(spec.items()):
-    section = opened["data" if name == "source" else name]
+  for number, (name, spec) in enumerate(state.streams(recipe.batch_spec()).items()):
+    section = opened["data" if name in ("", "source") else name]
     streams[name] = section.batches(
-      fields, seed=config.seed + number * _TARGET_ORDER, own_fields=recipe.fields
+      spec, seed=config.seed + number * _TARGET_ORDER, own_fields=recipe.fields
     )
-  return pipeline.Streams(streams)
+  return streams[""] if "" in streams else pipeline.Streams(streams)
 
 
 def _validation(config, opened, recipe) -> Callable:
@@ -108,7 +109,8 @@ def _validation(config, opened, recipe) -> Callable:
     data = opened[section.data]
     spec = inference.input_spec(recipe, config[section.data])
     if recipe.score is not None:
-      spec = {**_first(recipe.batch_spec()), **spec}
+      first, *_ = state.streams(recipe.batch_spec()).values()
+      spec = {**first, **spec}
     judged[name] = data.batches(spec, seed=config.seed, own_fields=recipe.fields)
 
   def validate(predict, score=None):
@@ -127,16 +129,20 @@ def _validation(config, opened, recipe) -> Callable:
   return validate
 
 
-def _first(spec):
-  """The fields of a batch spec, or of its first stream."""
-  first = next(iter(spec.values()))
-  return spec if hasattr(first, "shape") else first
-
-
 def _restored(config, role, folder) -> Mapping[str, Any]:
   """The variables of the checkpoint in a folder."""
   processes.say(f"{config.stage}: parents.{role} is {folder}")
   return checkpoints.restore_variables(folder)[0]
+
+
+def _new_modules(recipe, parents) -> list[str]:
+  """The modules that a network which starts from the parent `weights` does not find there."""
+  if "weights" not in parents:
+    return []
+  others = {role: variables for role, variables in parents.items() if role != "weights"}
+  fresh = lambda key: recipe.variables(recipe.init(key, others))
+  shapes = jax.eval_shape(fresh, jax.random.key(0))
+  return sorted(shapes["params"].keys() - parents["weights"]["params"].keys())
 
 
 def _trained_parents(config, root) -> dict[str, Mapping[str, Any]]:

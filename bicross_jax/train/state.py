@@ -106,3 +106,9 @@ class Recipe(NamedTuple):
   inspect: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]] | None = None
   uncertainty: Uncertainty | None = None
   fields: Mapping[str, Field] = {}
+
+
+def streams(batch_spec: Mapping[str, Any]) -> dict[str, Mapping[str, jax.ShapeDtypeStruct]]:
+  """The streams of a `Recipe.batch_spec`: {name: its fields}; a single stream is named ""."""
+  single = hasattr(next(iter(batch_spec.values())), "shape")
+  return {"": batch_spec} if single else dict(batch_spec)

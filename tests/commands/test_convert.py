@@ -94,6 +94,7 @@ def test_a_stage_starts_from_a_backbone_alone(weights, nano, capsys, first_state
   assert (
     train.main(["--config", SPIKE, f"--config.parents.weights.checkpoint={weights / 'r'}"]) == 0
   )
+  assert "new and random, parents.weights has none: depth_head, fusion1," in capsys.readouterr().out
   params = jax.device_get(first_states[0].params)
   want = transfer.inflate_stem(nano, 128, 16)["params"]["backbone"]
   _equal(params["backbone"], jax.tree.map(np.asarray, want))
@@ -107,7 +108,9 @@ def test_a_stage_gives_weights_without_an_uncertainty_head_a_new_one(
   assert _convert(weights / "alone.npz", "--config", RGB, "--output", weights / "n") == 2
   assert "no uncertainty head" in capsys.readouterr().err and not (weights / "n").exists()
   assert _convert(weights / "alone.npz", "--config", less, "--output", weights / "n") == 0
+  capsys.readouterr()
   assert train.main(["--config", RGB, f"--config.parents.weights.checkpoint={weights / 'n'}"]) == 0
+  assert "parents.weights has none: uncertainty_head\n" in capsys.readouterr().out
   params = dict(jax.device_get(first_states[0].params))
   new = params.pop("uncertainty_head")
   assert set(new) == set(nano["params"]["uncertainty_head"])
