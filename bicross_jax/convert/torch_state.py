@@ -262,7 +262,7 @@ def _sorted(named, state_dict, expected):
     value = np.asarray(value)
     if np.iscomplexobj(value):
       raise errors.UserError(f"{key} holds complex numbers; weights are real")
-    value = value.astype(np.float32)
+    value = value.astype(np.float32, copy=False)
     entry = _Entry(key, value.shape, naming.to_ours(rule.layout, value))
     entries.setdefault(path, {})[rule.piece] = entry
   return entries, unknown, unused

@@ -4,6 +4,7 @@ That networks of these names give the same numbers is shown by tests/convert/tes
 libraries are installed, and for the names of DPT and BiCross by tests/models/test_dpt.py.
 """
 
+import functools
 import itertools
 import json
 import re
@@ -40,6 +41,7 @@ def _equal(have, want):
   jax.tree.map(np.testing.assert_array_equal, have, want)
 
 
+@functools.cache
 def _shapes(**options):
   module = models.create("dpt", **options)
   x = jax.ShapeDtypeStruct((1, 64, 64, module.in_channels), np.float32)

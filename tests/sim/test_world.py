@@ -20,7 +20,9 @@ def _keys(n=SCENES):
 
 def _renderer(name, **options):
   options = dict(height=HEIGHT, width=WIDTH) | options
-  return jax.jit(jax.vmap(functools.partial(world.sample, domain=domains.DOMAINS[name], **options)))
+  sample = functools.partial(world.sample, domain=domains.DOMAINS[name], **options)
+  # Many pixels: here optimised code saves more time than it costs.
+  return jax.jit(jax.vmap(sample), compiler_options={"xla_backend_optimization_level": 1})
 
 
 @pytest.fixture(scope="module")

@@ -65,9 +65,10 @@ def judged(task, predictions, truths):
 
 
 class Contract:
-  """The tests; `stages` are the names of those that they run for."""
+  """The tests; `stages` are those that they run for, `slow` the tests that `-m slow` runs."""
 
   stages = ()
+  slow = ()
 
   def test_train(self, stage, trained, model, capsys):
     folder = trained(stage)

@@ -87,6 +87,7 @@ def assert_close(a, b):
     np.testing.assert_allclose(v, u, rtol=1e-4, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(two, toy_process, left, tmp_path):
   """Process 1 is asked to stop: both do, at one step; the same command goes on, also by srun."""
   stopped = two(tmp_path / "two", "--local", "--term", 6)
