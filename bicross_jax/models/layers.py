@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
+from bicross_jax.ops import conv, norm
 
 
 class Conv(nn.Module):
@@ -56,9 +56,10 @@ class Conv(nn.Module):
       b, h, w, _ = y.shape
       y = (y.reshape(b * h * w, c) @ weight[0, 0]).reshape(b, h, w, self.features)
     else:
-      padding = "SAME" if self.same else (((k - 1) // 2, k // 2),) * 2
-      strides = (self.stride, self.stride)
-      y = jax.lax.conv_general_dilated(x, weight, strides, padding, dimension_numbers=_LAYOUT)
+      padding = (((k - 1) // 2, k // 2),) * 2
+      if self.same:
+        padding = tuple(jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (self.stride,) * 2, "SAME"))
+      y = conv.conv(x, weight, self.stride, padding)
     if self.bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
       y += bias.astype(self.dtype)[None, None, None]
@@ -136,24 +137,20 @@ class GroupNorm(nn.Module):
     *lead, c = x.shape
     scale = self.param("scale", nn.initializers.ones, (c,), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
-    g = self.groups
     x = x.astype(jnp.float32).reshape(lead[0], -1, c)
-    b, n, _ = x.shape
-    # Sums over pixels first, by channel: the small rest is cheap in any layout.
-    mean = x.mean(1).reshape(b, g, c // g).mean(-1).repeat(c // g, axis=-1)[:, None]  # [b, 1, c]
-    x = x - mean
-    variance = (x**2).mean(1).reshape(b, g, c // g).mean(-1).repeat(c // g, axis=-1)[:, None]
-    y = x * (jax.lax.rsqrt(variance + 1e-5) * scale[None, None]) + bias[None, None]
+    y = norm.group_norm(x, scale, bias, self.groups, 1e-5)
     return y.reshape(*lead, c).astype(self.dtype)
 
 
 class LayerNorm(nn.Module):
-  """Layer normalisation (Ba et al. 2016), eps 1e-6, over the last axis."""
+  """Layer normalisation (Ba et al. 2016), eps 1e-6, of [..., C] over the last axis."""
 
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    norm = nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=jnp.float32)
-    nn.share_scope(self, norm)
-    return norm(x).astype(self.dtype)
+    *lead, c = x.shape
+    scale = self.param("scale", nn.initializers.ones, (c,), jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
+    x = x.astype(jnp.float32).reshape(lead[0], -1, c)
+    return norm.layer_norm(x, scale, bias, 1e-6).reshape(*lead, c).astype(self.dtype)

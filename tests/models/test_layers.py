@@ -89,6 +89,10 @@ def test_norms_equal_flax_and_stay_float32_inside():
     np.testing.assert_allclose(
       ours.apply(params, x), flax.apply(params, x), atol=5e-4
     )  # float32 near 300 is 3e-5 apart
+    scalar = lambda module: lambda params, x: (module.apply(params, x - 300) ** 3).sum()
+    grads = [jax.jit(jax.grad(scalar(module), (0, 1)))(params, x) for module in (ours, flax)]
+    for have, want in zip(*map(jax.tree.leaves, grads), strict=True):
+      np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
   half = layers.GroupNorm(4, jnp.bfloat16).apply(params, x.astype(jnp.bfloat16))
   exact = layers.GroupNorm(4).apply(params, x.astype(jnp.bfloat16).astype(jnp.float32))
   assert half.dtype == jnp.bfloat16

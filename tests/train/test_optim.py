@@ -156,7 +156,7 @@ def scales(factor, patience, values):
   update = jax.jit(optim.plateau_update)
   for value in values:
     state = update(state, value)
-    out.append(float(state[1].plateau.scale))
+    out.append(float(state[-1].plateau.scale))
   return out
 
 
