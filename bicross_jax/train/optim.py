@@ -5,11 +5,11 @@ import re
 from typing import Any, NamedTuple
 
 import jax
-from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import optax
 
 from bicross_jax import errors
+from bicross_jax.train import packing
 from bicross_jax.train.schedules import Schedule, constant, schedule
 from bicross_jax.train.state import AXIS, Metrics
 
@@ -27,7 +27,6 @@ __all__ = (
   "step",
 )
 _NO_VALUE = float(jnp.finfo(jnp.float32).max)  # "no validation value yet"; finite, see TrainState
-_SMALL = 1 << 16  # elements of a parameter that is updated together with others
 
 
 class Group(NamedTuple):
@@ -295,7 +294,7 @@ def ema(teacher, student, momentum: float | jax.Array):
 def _optimiser(groups, direction, schedule, plateau):
   """Follows a direction (a list of transforms) for what is not frozen.
 
-  The transforms work on packed trees (`_pack`): XLA compiles and runs half a dozen kernels for every
+  The transforms work on packed trees (`packing.pack`): XLA compiles and runs half a dozen kernels for every
   leaf that an optimiser sees, which for a hundred biases and small kernels is a third of all kernels
   of a training step.
   """
@@ -304,55 +303,20 @@ def _optimiser(groups, direction, schedule, plateau):
     raise ValueError(f"groups need names of their own: {[group.name for group in groups]}")
   inner = optax.chain(*direction, _scale_by_rates(groups, schedule, plateau))
 
+  names = [group.name if group.rate else None for group in groups]
+  pack = lambda tree: packing.pack(tree, [names[k] for k in jax.tree.leaves(assign(groups, tree))])
+
   def update(updates, state, params):
-    packed, unpack = _pack(groups, updates)
-    packed, state = inner.update(packed, state, _pack(groups, params)[0])
+    packed, unpack = pack(updates)
+    packed, state = inner.update(packed, state, pack(params)[0])
     return unpack(packed), state
 
-  return optax.GradientTransformation(lambda params: inner.init(_pack(groups, params)[0]), update)
-
-
-def _pack(groups, tree):
-  """A tree as its trained groups see it, and the way back.
-
-  Returns:
-    ({name of a group: its leaves, the small ones as one vector}, unpack); `unpack` gives zeros to
-    what is frozen.
-  """
-  leaves, structure = jax.tree.flatten(tree)
-  numbers = jax.tree.leaves(assign(groups, tree))
-  packed, parts = {}, {}
-  for k, group in enumerate(groups):
-    own = [x for x, number in zip(leaves, numbers, strict=True) if number == k]
-    if own and group.rate:
-      packed[group.name], parts[k] = _join(own)
-
-  def unpack(packed):
-    own = {k: iter(part(packed[groups[k].name])) for k, part in parts.items()}
-    pairs = zip(leaves, numbers, strict=True)
-    return structure.unflatten(next(own[k]) if k in own else jnp.zeros_like(x) for x, k in pairs)
-
-  return packed, unpack
-
-
-def _join(leaves):
-  """(a list of arrays: those with few elements end to end, then the others; the way back)."""
-  few = [x.size <= _SMALL for x in leaves]
-  vector, split = ravel_pytree([x for x, small in zip(leaves, few, strict=True) if small])
-  joined = [vector] if any(few) else []
-  joined += [x for x, small in zip(leaves, few, strict=True) if not small]
-
-  def part(joined):
-    large = iter(joined[any(few) :])
-    small = iter(split(joined[0]) if any(few) else ())
-    return [next(small if is_small else large) for is_small in few]
-
-  return joined, part
+  return optax.GradientTransformation(lambda params: inner.init(pack(params)[0]), update)
 
 
 def _norm(tree):
   """The Euclidean norm of all leaves as one vector."""
-  return optax.tree.norm(_join(jax.tree.leaves(tree))[0])
+  return optax.tree.norm(packing.join(jax.tree.leaves(tree))[0])
 
 
 def _clip(clip_norm):
