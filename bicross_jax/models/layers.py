@@ -14,9 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.ops import norm
-
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
+from bicross_jax.ops import conv, norm
 
 
 class Conv(nn.Module):
@@ -58,9 +56,10 @@ class Conv(nn.Module):
       b, h, w, _ = y.shape
       y = (y.reshape(b * h * w, c) @ weight[0, 0]).reshape(b, h, w, self.features)
     else:
-      padding = "SAME" if self.same else (((k - 1) // 2, k // 2),) * 2
-      strides = (self.stride, self.stride)
-      y = jax.lax.conv_general_dilated(x, weight, strides, padding, dimension_numbers=_LAYOUT)
+      padding = (((k - 1) // 2, k // 2),) * 2
+      if self.same:
+        padding = tuple(jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (self.stride,) * 2, "SAME"))
+      y = conv.conv(x, weight, self.stride, padding)
     if self.bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
       y += bias.astype(self.dtype)[None, None, None]

@@ -1,0 +1,65 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bicross_jax.ops import conv
+
+CASES = [  # batch, height, width, channels in and out, kernel, stride, padding
+  (2, 40, 33, 64, 66, 3, 1, ((1, 1), (1, 1))),  # all three by Winograd
+  (2, 21, 14, 32, 40, 3, 1, ((1, 1), (1, 1))),  # the kernel's gradient only
+  (2, 9, 12, 64, 64, 3, 2, ((1, 1), (1, 1))),
+  (2, 10, 7, 32, 32, 3, 1, ((0, 1), (0, 1))),
+  (2, 11, 16, 5, 7, 7, 2, ((3, 3), (2, 3))),
+]
+
+
+def _plain(x, kernel, stride, padding):
+  layout = ("NHWC", "HWIO", "NHWC")
+  return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, padding, dimension_numbers=layout)
+
+
+def _drawn(*shapes):
+  rng = np.random.default_rng(0)
+  return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def _close(have, want):
+  assert np.abs(have - want).max() < 4e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("batch, height, width, c, d, k, stride, padding", CASES)
+def test_value_and_gradients_are_those_of_lax(batch, height, width, c, d, k, stride, padding):
+  x, kernel = _drawn((batch, height, width, c), (k, k, c, d))
+  y = _plain(x, kernel, stride, padding)
+  (weight,) = _drawn(y.shape)
+  _close(conv.conv(x, kernel, stride, padding), y)
+  grads = [
+    jax.grad(lambda x, w, f=f: (f(x, w, stride, padding) * weight).sum(), (0, 1))(x, kernel)
+    for f in (conv.conv, _plain)
+  ]
+  for have, want in zip(*grads, strict=True):
+    _close(have, want)
+
+
+@pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (1, 3), (12, 7)])
+def test_winograd_against_float64(height, width):
+  """Value and kernel gradient, by NumPy, for sizes that tiles do not divide."""
+  x, kernel, dy = _drawn((2, height, width, 9), (3, 3, 9, 5), (2, height, width, 5))
+  padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+  value, gradient = np.zeros(dy.shape), np.zeros(kernel.shape)
+  for i in range(3):
+    for j in range(3):
+      seen = padded[:, i : i + height, j : j + width]
+      value += seen @ kernel[i, j].astype(np.float64)
+      gradient[i, j] = np.einsum("bhwc,bhwd->cd", seen, dy)
+  _close(conv.winograd(jnp.asarray(x), jnp.asarray(kernel)), value)
+  _close(conv.winograd_kernel_gradient(jnp.asarray(x), jnp.asarray(dy)), gradient)
+
+
+def test_highest_precision_is_lax():
+  x, kernel = _drawn((2, 40, 33, 64), (3, 3, 64, 64))
+  padding = ((1, 1), (1, 1))
+  with jax.default_matmul_precision("highest"):
+    traced = str(jax.make_jaxpr(lambda x, w: conv.conv(x, w, 1, padding))(x, kernel))
+  assert "conv_general_dilated" in traced and "dot_general" not in traced
