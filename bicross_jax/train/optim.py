@@ -294,9 +294,9 @@ def ema(teacher, student, momentum: float | jax.Array):
 def _optimiser(groups, direction, schedule, plateau):
   """Follows a direction (a list of transforms) for what is not frozen.
 
-  The transforms work on packed trees (`packing.pack`): XLA compiles and runs half a dozen kernels for every
-  leaf that an optimiser sees, which for a hundred biases and small kernels is a third of all kernels
-  of a training step.
+  The transforms work on packed trees (`packing.pack`): XLA compiles and runs half a dozen kernels
+  for every leaf that an optimiser sees, which for a hundred biases and small kernels is a third of
+  all kernels of a training step.
   """
   groups = tuple(groups)
   if len({group.name for group in groups}) < len(groups):

@@ -11,6 +11,7 @@ import pytest
 
 from bicross_jax import errors, export, fields, inference, recipes
 from bicross_jax.config import grammar
+from bicross_jax.ops import conv
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -128,6 +129,16 @@ def test_memory_goes_in_and_out(tmp_path):
     np.testing.assert_allclose(have["sum"], want["sum"], rtol=1e-5)
     np.testing.assert_array_equal(have["label"], want["label"])
   assert memory["carry.0"].tolist() == [3, 1]
+
+
+def test_wide_convolutions_stay_convolutions():
+  kernel = np.zeros((3, 3, 64, 64), np.float32)
+  image = jax.ShapeDtypeStruct((1, 64, 64, 64), np.float32)
+  data, _ = export.function_to_onnx(
+    lambda inputs: {"y": conv.conv(inputs["x"], kernel, 1, ((1, 1), (1, 1)))}, {"x": image}, {}
+  )
+  kinds = [node.op_type for node in onnx.load_from_string(data).graph.node]
+  assert kinds.count("Conv") == 1 and "MatMul" not in kinds and "Einsum" not in kinds
 
 
 def test_what_has_no_rule_is_listed():

@@ -57,9 +57,11 @@ def test_winograd_against_float64(height, width):
   _close(conv.winograd_kernel_gradient(jnp.asarray(x), jnp.asarray(dy)), gradient)
 
 
-def test_highest_precision_is_lax():
+@pytest.mark.parametrize("precision, plain", [("highest", True), ("float32", True), (None, False)])
+def test_highest_precision_is_lax(precision, plain):
   x, kernel = _drawn((2, 40, 33, 64), (3, 3, 64, 64))
   padding = ((1, 1), (1, 1))
-  with jax.default_matmul_precision("highest"):
+  with jax.default_matmul_precision(precision):
     traced = str(jax.make_jaxpr(lambda x, w: conv.conv(x, w, 1, padding))(x, kernel))
-  assert "conv_general_dilated" in traced and "dot_general" not in traced
+  assert ("conv_general_dilated" in traced) == plain
+  assert ("dot_general" in traced) != plain
