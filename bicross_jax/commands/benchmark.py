@@ -64,7 +64,9 @@ def main(argv: Sequence[str]) -> int:
   import jax
 
   from bicross_jax.evaluation import report
+  from bicross_jax.train import devices
 
+  devices.keep_memory()  # as all scripts do
   jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
   device = jax.devices()[0]
   print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")

@@ -227,7 +227,7 @@ def score(model, where: Test, part: str) -> dict[str, Any]:
   from bicross_jax.evaluation import run
   from bicross_jax.train import devices, state
 
-  devices.enable_compile_cache()
+  devices.prepare()
   step = jax.jit(model.recipe.score)
   first, *_ = state.streams(model.recipe.batch_spec()).values()
   examples = batches(model, where, part, (), first)
@@ -258,7 +258,7 @@ def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
   from bicross_jax.evaluation import run
   from bicross_jax.train import devices
 
-  devices.enable_compile_cache()
+  devices.prepare()
   task = tasks.create(model.config.task)
   examples = batches(model, where, part, task.truth)
   predictors = {"": model.step, **blind}
@@ -272,7 +272,7 @@ def _compile_ahead(model, where: Test) -> None:
   """
   from bicross_jax.train import devices
 
-  devices.enable_compile_cache()
+  devices.prepare()
   background = futures.ThreadPoolExecutor(1)
   background.submit(model.compile, where.data.batch_size, where.data)
   background.shutdown(wait=False)

@@ -96,6 +96,9 @@ def main(argv: Sequence[str]) -> int:
   check_output(args.output, args.inputs, sources, videos)
 
   from bicross_jax import inference  # heavy, so only once the arguments are right
+  from bicross_jax.train import devices
+
+  devices.prepare()
 
   model = inference.load(args.checkpoint, plugins=args.plugin)
   task = tasks.create(model.config.task)

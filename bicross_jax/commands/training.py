@@ -38,7 +38,7 @@ def run(config, workdir=None, root="runs") -> dict:
   from bicross_jax.data import pipeline  # loads TensorFlow, which naming a run does without
 
   processes.start(config.get("distributed"))
-  devices.enable_compile_cache()
+  devices.prepare()
   checkpoints_given = {
     role: checkpoints.find(section.checkpoint)
     for role, section in config.get("parents", {}).items()

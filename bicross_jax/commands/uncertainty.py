@@ -107,7 +107,7 @@ def run(
   from bicross_jax import inference
   from bicross_jax.train import checkpoints, devices
 
-  devices.enable_compile_cache()
+  devices.prepare()
   model = inference.load(path, which, plugins)
   config, measures = model.config, model.recipe.uncertainty
   if measures is None or config.task != "depth":

@@ -187,7 +187,7 @@ class Comparison:
     from bicross_jax.data import pipeline
     from bicross_jax.train import devices
 
-    devices.enable_compile_cache()
+    devices.prepare()
     data = pipeline.open(self.where.data, self.where.section)
     held = data.dataset.fields(self.where.data)
     own = {k: field for model in self.models.values() for k, field in model.recipe.fields.items()}

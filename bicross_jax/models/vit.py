@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.models import layers
-from bicross_jax.ops import resize
+from bicross_jax.ops import attention, resize
 
 PATCH = 16  # pixels along one side of a token, in every variant
 
@@ -29,9 +29,7 @@ class Attention(nn.Module):
     c = x.shape[-1]
     qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(x)
     q, k, v = rearrange(qkv, "b n (s h d) -> s b h n d", s=3, h=self.heads)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", q * (c // self.heads) ** -0.5, k)
-    weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(self.dtype)
-    y = rearrange(jnp.einsum("bhqk,bhkd->bhqd", weights, v), "b h n d -> b n (h d)")
+    y = rearrange(attention.attention(q, k, v), "b h n d -> b n (h d)")
     return nn.Dense(c, dtype=self.dtype, name="out")(y)
 
 

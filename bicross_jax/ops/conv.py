@@ -16,8 +16,11 @@ import numpy as np
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SQUARE = ((1, 1), (1, 1))
 # The fewest channels (in and out) and 4x4 tiles for which Winograd is faster, measured on two cores.
-_WIDE = (64, 150)  # value and gradient of the input
+_WIDE = (64, 36)  # value and gradient of the input
 _WIDE_KERNEL = (32, 30)  # gradient of the kernel
+_BAND = (
+  1 << 17
+)  # tiles times channels that are transformed at once: 19 MB of tiles stay in the cache
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -74,12 +77,16 @@ def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
     x: [B, H, W, C].
     kernel: [3, 3, C, D].
   """
-  b, h, w, _ = x.shape
+  b, h, w, c = x.shape
   d = kernel.shape[-1]
   high, wide = -(-h // 4), -(-w // 4)
-  weights = _apply(_KERNEL, kernel.reshape(9, *kernel.shape[2:]))
-  y = jnp.einsum("kbc,kcd->kbd", _apply(_INPUT, _input_tiles(x)), weights)
-  y = _apply(_OUTPUT, y).reshape(4, 4, b, high, wide, d).transpose(2, 3, 0, 4, 1, 5)
+  weights = _apply(_KERNEL, kernel.reshape(9, c, d))
+  band = lambda pixels: _apply(
+    _OUTPUT, jnp.einsum("kbc,kcd->kbd", _apply(_INPUT, _rows(x, pixels)), weights)
+  )
+  y = jax.lax.map(band, _bands(_pixels(b, h, w, 6, -1), c + d))  # [bands, 16, tiles, D]
+  y = y.transpose(1, 0, 2, 3).reshape(16, -1, d)[:, : b * high * wide]
+  y = y.reshape(4, 4, b, high, wide, d).transpose(2, 3, 0, 4, 1, 5)
   return y.reshape(b, 4 * high, 4 * wide, d)[:, :h, :w]
 
 
@@ -90,23 +97,49 @@ def winograd_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
     x: [B, H, W, C].
     dy: [B, H, W, D], the gradient by the result.
   """
-  b, h, w, d = dy.shape
-  high, wide = -(-h // 4), -(-w // 4)
-  dy = jnp.pad(dy, ((0, 0), (0, 4 * high - h), (0, 4 * wide - w), (0, 0)))
-  dy = dy.reshape(b, high, 4, wide, 4, d).transpose(2, 4, 0, 1, 3, 5).reshape(16, -1, d)
-  products = jnp.einsum("kbc,kbd->kcd", _apply(_INPUT, _input_tiles(x)), _apply(_OUTPUT.T, dy))
-  return _apply(_KERNEL.T, products).reshape(3, 3, x.shape[-1], d)
+  (b, h, w, c), d = x.shape, dy.shape[-1]
+
+  def add(total, pixels):
+    tiles, dy_tiles = _apply(_INPUT, _rows(x, pixels[0])), _apply(_OUTPUT.T, _rows(dy, pixels[1]))
+    return total + jnp.einsum("kbc,kbd->kcd", tiles, dy_tiles), None
+
+  bands = [_bands(_pixels(b, h, w, size, first), c + d) for size, first in ((6, -1), (4, 0))]
+  total = jax.lax.scan(add, jnp.zeros((36, c, d)), bands)[0]
+  return _apply(_KERNEL.T, total).reshape(3, 3, c, d)
 
 
-def _input_tiles(x):
-  """The 6x6 tiles, 4 apart, of a map with one pixel of zeros around: [36, B * tiles, C]."""
-  b, h, w, c = x.shape
-  high, wide = -(-h // 4) + 1, -(-w // 4) + 1
-  x = jnp.pad(x, ((0, 0), (1, 4 * high - h - 1), (1, 4 * wide - w - 1), (0, 0)))
-  x = x.reshape(b, high, 4, wide, 4, c)
-  x = jnp.concatenate([x[:, :-1], x[:, 1:, :2]], axis=2)
-  x = jnp.concatenate([x[:, :, :, :-1], x[:, :, :, 1:, :2]], axis=4)
-  return x.transpose(2, 4, 0, 1, 3, 5).reshape(36, -1, c)
+def _pixels(b, h, w, size, first):
+  """The pixels of all tiles, 4 apart: int32[size * size, B * tiles]; b * h * w: outside the map.
+
+  Args:
+    b, h, w: shape of the map.
+    size: of a tile.
+    first: row and column where the first tile begins.
+  """
+  begins, within = (4 * np.arange(-(-n // 4)) + first for n in (h, w)), np.arange(size)[:, None]
+  rows, columns = (begin + within for begin in begins)
+  row, column = rows[:, None, None, :, None], columns[:, None, None, :]
+  pixel = (np.arange(b)[:, None, None] * h + row) * w + column  # [size, size, B, tiles, tiles]
+  inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+  return np.where(inside, pixel, b * h * w).astype(np.int32).reshape(size * size, -1)
+
+
+def _bands(pixels, channels):
+  """The tiles in groups that stay in the cache: [n, tiles] -> [bands, n, tiles of a band].
+
+  What the last one lacks are pixels outside the map.
+  """
+  n, tiles = pixels.shape
+  bands = -(-tiles * channels // _BAND)
+  each = -(-tiles // bands)
+  outside = np.full((n, bands * each - tiles), np.iinfo(np.int32).max, np.int32)
+  return np.concatenate([pixels, outside], axis=1).reshape(n, bands, each).swapaxes(0, 1)
+
+
+def _rows(x, pixels):
+  """Pixels of a map, [B, H, W, C] and int[n, m] -> [n, m, C]; zeros outside."""
+  rows = jnp.take(x.reshape(-1, x.shape[-1]), pixels.ravel(), axis=0, fill_value=0)
+  return rows.reshape(*pixels.shape, -1)
 
 
 def _apply(matrix, tiles):

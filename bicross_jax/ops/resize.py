@@ -10,6 +10,7 @@ that is not a pair of positive numbers, or an array that has not four axes, is a
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -86,13 +87,17 @@ _resize_axis.defvjp(_resize_axis_fwd, _resize_axis_bwd)
 
 
 def _gather(x, axis, taps):
-  """sum_k weight[:, k] * x[index[:, k]] along `axis`, accumulated in float32."""
-  shape = [1] * x.ndim
-  shape[axis] = -1
+  """sum_k weight[:, k] * x[index[:, k]] along `axis`, accumulated in float32.
+
+  What lies before the axis is made part of it: XLA gathers along a first axis without a transpose.
+  """
+  lead, old, tail = math.prod(x.shape[:axis]), x.shape[axis], x.shape[axis + 1 :]
+  rows, first = x.reshape(lead * old, -1), old * np.arange(lead, dtype=np.int32)[:, None]
   total = 0.0
   for index, weight in zip(taps.index.T, taps.weight.T):
-    total += jnp.take(x, index, axis=axis) * weight.reshape(shape)
-  return total.astype(x.dtype)
+    tap = rows.at[(first + index).ravel()].get(mode="promise_in_bounds")
+    total += tap * np.tile(weight, lead)[:, None]
+  return total.astype(x.dtype).reshape(*x.shape[:axis], -1, *tail)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,8 +1,10 @@
 """Devices: the step on all of them, where arrays live, prediction, the compile cache."""
 
 from collections.abc import Callable, Sequence
+import ctypes
 import os
 import pathlib
+import platform
 import threading
 from typing import Any
 import warnings
@@ -16,6 +18,7 @@ import numpy as np
 from bicross_jax import errors, folders
 from bicross_jax.train.state import AXIS, Batch, Carry, Predictions, TrainState, Variables
 
+_M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
 CACHE_VARIABLE = "BICROSS_COMPILE_CACHE"  # a folder, or 0 for no cache
 
 _ALL, _EACH = PartitionSpec(), PartitionSpec(AXIS)
@@ -220,6 +223,29 @@ def jit_predict(
       return compiled(variables, read, carry)
 
   return run
+
+
+def prepare() -> None:
+  """What every script does before it computes: `keep_memory` and `enable_compile_cache`."""
+  keep_memory()
+  enable_compile_cache()
+
+
+def keep_memory() -> None:
+  """Lets this process keep the memory of one computation for the next; before JAX has computed.
+
+  XLA takes the memory of a computation from the C library and gives it back in the end, on CPUs
+  hundreds of megabytes a training step, and Linux clears each page anew: with glibc's usual
+  settings that is a fifth of a step's time (docs/benchmarks.md). Here glibc keeps what it has, and
+  JAX computes on the calling thread, whose heap has no bound on the size of a piece. Other C
+  libraries are left as they are.
+  """
+  if platform.libc_ver()[0] != "glibc":
+    return
+  libc = ctypes.CDLL(None)
+  libc.mallopt(_M_MMAP_MAX, 0)
+  libc.mallopt(_M_TRIM_THRESHOLD, -1)
+  jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def enable_compile_cache() -> pathlib.Path | None:

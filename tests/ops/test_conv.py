@@ -43,8 +43,11 @@ def test_value_and_gradients_are_those_of_lax(batch, height, width, c, d, k, str
 
 
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (1, 3), (12, 7)])
-def test_winograd_against_float64(height, width):
-  """Value and kernel gradient, by NumPy, for sizes that tiles do not divide."""
+@pytest.mark.parametrize("band", [conv._BAND, 50])
+def test_winograd_against_float64(height, width, band, monkeypatch):
+  """Value and kernel gradient, by NumPy, for sizes that tiles do not divide, in bands that tiles do
+  not fill."""
+  monkeypatch.setattr(conv, "_BAND", band)
   x, kernel, dy = _drawn((2, height, width, 9), (3, 3, 9, 5), (2, height, width, 5))
   padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
   value, gradient = np.zeros(dy.shape), np.zeros(kernel.shape)
