@@ -92,7 +92,8 @@ def _gather(x, axis, taps):
   What lies before the axis is made part of it: XLA gathers along a first axis without a transpose.
   """
   lead, old, tail = math.prod(x.shape[:axis]), x.shape[axis], x.shape[axis + 1 :]
-  rows, first = x.reshape(lead * old, -1), old * np.arange(lead, dtype=np.int32)[:, None]
+  rows = jnp.asarray(x).reshape(lead * old, -1)
+  first = old * np.arange(lead, dtype=np.int32)[:, None]
   total = 0.0
   for index, weight in zip(taps.index.T, taps.weight.T):
     tap = rows.at[(first + index).ravel()].get(mode="promise_in_bounds")
