@@ -2,16 +2,20 @@
 
     python scripts/benchmark.py --config configs/bicross.py:pretrain \\
         --config configs/bicross.py:pretrain,model.dtype=bfloat16
+    python scripts/benchmark.py --config configs/bicross.py:pretrain,syn2real,data.batch_size=1 --peer
 
-Needs no data and no TensorFlow. Ratios are to the first config of the same run.
+Needs no data and no TensorFlow. Ratios are to the first config of the same run; with --peer, the times of
+the config's network in other frameworks (all that are installed, or those named) over ours.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+import pathlib
 import time
 from typing import Any, NamedTuple
 
-from bicross_jax import cli, errors, fields
+from bicross_jax import cli, errors, fields, files
+from bicross_jax.commands import peers
 from bicross_jax.config import grammar
 
 EPOCH = 1000  # training examples that durations in epochs refer to
@@ -45,21 +49,40 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add = parser.add_argument
   add("--config", action="append", required=True, metavar="FILE[:ARG]", help="once or more")
-  add("--rounds", type=int, default=5, help="timings of each; the best counts")
+  add(
+    "--peer",
+    action="append",
+    nargs="?",
+    const="all",
+    metavar="NAME",
+    help=f"compare the network instead: {', '.join(peers.PEERS)}",
+  )
+  add("--json", metavar="FILE", help="with --peer: every timing, as JSON")
+  add(
+    "--rounds", type=int, default=5, help="timings of each; the best, of peers the median, counts"
+  )
   add("--seconds", type=float, default=2.0, help="length of one timing")
   args, rest = parser.parse_known_args(argv)
   if not 1 <= args.rounds <= 10_000:
     raise errors.UserError(f"--rounds {args.rounds}: 1 to 10000 are possible")
   if not 0 < args.seconds <= 3600:
     raise errors.UserError(f"--seconds {args.seconds:g}: more than 0 and at most 3600")
-  overrides = grammar.overrides_of(rest, "--config.")
-  args.configs = {spec: grammar.load(spec, overrides) for spec in args.config}
+  if args.json and not args.peer:
+    raise errors.UserError("--json goes with --peer")
+  if args.json:
+    files.check_output_folder(pathlib.Path(args.json).absolute().parent)
+  args.overrides = grammar.overrides_of(rest, "--config.")
+  args.configs = {spec: grammar.load(spec, args.overrides) for spec in args.config}
+  if args.peer:
+    args.peer = peers.chosen(args.peer)
   return args
 
 
 def main(argv: Sequence[str]) -> int:
   """Measures what the arguments say and prints a table; returns the exit status."""
   args = parse(argv)
+  if args.peer:
+    return compare(args)
 
   import jax
 
@@ -85,6 +108,33 @@ def main(argv: Sequence[str]) -> int:
     for label, m in measured.items()
   }
   print(report.table(rows, tuple(next(iter(rows.values()))), {}))
+  return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+  """Times the networks of configs beside those of other frameworks and prints a table for each."""
+  from bicross_jax.evaluation import report
+
+  for config in args.configs.values():
+    peers.counterpart(config)
+  found = []
+  for spec in args.configs:
+    for work in peers.WORKS:
+      results = peers.measure(
+        spec, args.overrides, args.peer, work, rounds=args.rounds, seconds=args.seconds
+      )
+      rows, about = peers.rows(results), results[peers.OURS].about
+      print(f"\n{spec}: {work}")
+      print(
+        f"{about['device']}, {about['threads']} threads, {about['dtype']}; {about['flops'] / 1e9:.1f} "
+        f"GFLOP a call; products of matrices make {about['peak'] / 1e9:.0f} GFLOP/s"
+      )
+      print(report.table(rows, tuple(rows[peers.OURS]), {}), flush=True)
+      values = {name: result._asdict() for name, result in results.items()}
+      found.append({"config": spec, "overrides": args.overrides, "work": work, "results": values})
+  if args.json:
+    files.write_json(args.json, found)
+    print(f"written: {errors.shown(args.json)}")
   return 0
 
 

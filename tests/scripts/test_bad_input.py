@@ -173,6 +173,12 @@ AT_ONCE = [  # script, arguments, words of the line
   ("table", "--table configs/bicross.py:cfkd --root file", "file"),
   ("benchmark", "--config configs/bicross.py:pretrain --rounds 0", "--rounds 0"),
   ("benchmark", "--config configs/bicross.py:pretrain --seconds inf", "--seconds"),
+  (
+    "benchmark",
+    "--config configs/bicross.py:pretrain --peer caffe",
+    "caffe: not one of all, transf",
+  ),
+  ("benchmark", "--config configs/bicross.py:pretrain --json out.json", "goes with --peer"),
   ("convert_weights", "nothing.pt --output out", "nothing.pt"),
   ("convert_weights", "file --output pictures", "is there already"),
   ("simulate_spikes", "nothing.mp4 --output a.dat --fps 10", "nothing.mp4"),
