@@ -47,9 +47,7 @@ class Conv(nn.Module):
     shape = (k, k, c, self.features)
     weight = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
     if self.standardize is not None:
-      mean = weight.mean((0, 1, 2), keepdims=True)
-      variance = ((weight - mean) ** 2).mean((0, 1, 2), keepdims=True)
-      weight = (weight - mean) * jax.lax.rsqrt(variance + self.standardize)
+      weight = norm.standardize(weight, self.standardize)
     x, weight = x.astype(self.dtype), weight.astype(self.dtype)
     if k == 1:
       y = x[:, :: self.stride, :: self.stride]

@@ -4,7 +4,8 @@ XLA computes a wide 3x3 convolution on CPUs at half, and the gradient of its ker
 the speed of its matrix products. There, Winograd's F(4x4, 3x3) (Lavin and Gray 2016, section 4.3)
 takes 36 products for a 4x4 tile of the result instead of 144. Its three transforms are linear maps
 of a whole tile, so each is one product with a small constant: nothing is unrolled for the compiler.
-Results differ from XLA's by 4e-6 to 2e-5 of the largest value, in float32.
+Results differ from XLA's by 4e-6 to 2e-5 of the largest value, in float32. The gradients of other
+wide kernels (strided, 7x7, on few pixels) are a product of matrices for each place in the kernel.
 """
 
 import functools
@@ -18,9 +19,8 @@ _SQUARE = ((1, 1), (1, 1))
 # The fewest channels (in and out) and 4x4 tiles for which Winograd is faster, measured on two cores.
 _WIDE = (64, 36)  # value and gradient of the input
 _WIDE_KERNEL = (32, 30)  # gradient of the kernel
-_BAND = (
-  1 << 17
-)  # tiles times channels that are transformed at once: 19 MB of tiles stay in the cache
+_WIDE_SHIFTS = 64  # channels from which shifts win where Winograd is not to be had
+_BAND = 1 << 17  # tiles times channels transformed at once: 19 MB of tiles stay in the cache
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -56,7 +56,8 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
   """2-D convolution (cross-correlation, as networks have it), float[B, H, W, C] -> [B, h, w, D].
 
   On CPUs the value and both gradients of a wide 3x3 convolution in float32 are Winograd's, each
-  where it is faster; everything else is `jax.lax.conv_general_dilated`, and so is all of it under
+  where it is faster, and the gradients of other wide kernels products of matrices; everything else
+  is `jax.lax.conv_general_dilated`, and so is all of it under
   `jax.default_matmul_precision("highest")`.
 
   Args:
@@ -108,6 +109,32 @@ def winograd_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
   return _apply(_KERNEL.T, total).reshape(3, 3, c, d)
 
 
+def kernel_gradient_by_shifts(
+  x: jax.Array, dy: jax.Array, size: int, stride: int, padding: Padding
+) -> jax.Array:
+  """The gradient of `conv` by its kernel, one product of matrices for each place in the kernel.
+
+  Args:
+    x: [B, H, W, C].
+    dy: [B, h, w, D], the gradient by the result.
+    size: k.
+    stride, padding: as of `conv`.
+
+  Returns:
+    [k, k, C, D].
+  """
+  b, h, w, d = dy.shape
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  beyond_h, beyond_w = (h - 1) * stride + 1, (w - 1) * stride + 1
+  shifted = [
+    x[:, i : i + beyond_h : stride, j : j + beyond_w : stride].reshape(b * h * w, -1)
+    for i in range(size)
+    for j in range(size)
+  ]
+  dy = dy.reshape(b * h * w, d)
+  return jnp.stack([x.T @ dy for x in shifted]).reshape(size, size, -1, d)
+
+
 def _pixels(b, h, w, size, first):
   """The pixels of all tiles, 4 apart: int32[size * size, B * tiles]; b * h * w: outside the map.
 
@@ -147,16 +174,23 @@ def _apply(matrix, tiles):
   return (matrix @ tiles.reshape(len(tiles), -1)).reshape(-1, *tiles.shape[1:])
 
 
+def _products_win(x, kernel, channels):
+  """Whether products of matrices may stand for the convolution, and it is wide enough for them."""
+  return (
+    jax.default_backend() == "cpu"
+    and jax.config.jax_default_matmul_precision not in ("highest", "float32")
+    and x.dtype == jnp.float32
+    and min(kernel.shape[2:]) >= channels
+  )
+
+
 def _winograd_wins(x, kernel, stride, padding, least):
   """Whether it may be used and is faster."""
   channels, tiles = least
   b, h, w, _ = x.shape
   return (
-    jax.default_backend() == "cpu"
-    and jax.config.jax_default_matmul_precision not in ("highest", "float32")
-    and x.dtype == jnp.float32
+    _products_win(x, kernel, channels)
     and (kernel.shape[0], stride, padding) == (3, 1, _SQUARE)
-    and min(kernel.shape[2:]) >= channels
     and b * -(-h // 4) * -(-w // 4) >= tiles
   )
 
@@ -179,6 +213,8 @@ def _backward(stride, padding, kept, dy):
     dx = winograd(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
   if _winograd_wins(x, kernel, stride, padding, _WIDE_KERNEL):
     d_kernel = winograd_kernel_gradient(x, dy)
+  elif _products_win(x, kernel, _WIDE_SHIFTS):
+    d_kernel = kernel_gradient_by_shifts(x, dy, kernel.shape[0], stride, padding)
   return dx, d_kernel
 
 

@@ -7,6 +7,7 @@ over it many times, and XLA compiles a kernel for each.
 import functools
 
 import jax
+import jax.numpy as jnp
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -34,7 +35,7 @@ def _layer_backward(eps, kept, dy):
   normalised, g = (x - mean) * inverse, dy * scale[None, None]
   stretch = (g * normalised).mean(-1, keepdims=True)
   dx = inverse * (g - g.mean(-1, keepdims=True) - normalised * stretch)
-  return dx, (dy * normalised).sum((0, 1)), dy.sum((0, 1))
+  return dx, _summable(dy * normalised).sum((0, 1)), dy.sum((0, 1))
 
 
 layer_norm.defvjp(_layer_forward, _layer_backward)
@@ -68,7 +69,7 @@ def _group_backward(groups, eps, kept, dy):
   x, mean, inverse, scale = kept
   normalised = (x - mean) * inverse
   size = x.shape[1]
-  d_bias, d_scale = dy.sum(1), (dy * normalised).sum(1)  # [B, C], still to be summed over B
+  d_bias, d_scale = dy.sum(1), _summable(dy * normalised).sum(1)  # [B, C], still to be summed over B
   shift = _over_group(d_bias * scale[None] / size, groups)
   stretch = _over_group(d_scale * scale[None] / size, groups)
   dx = inverse * (dy * scale[None, None] - shift - normalised * stretch)
@@ -85,3 +86,39 @@ def _over_group(values, groups):
 
 
 group_norm.defvjp(_group_forward, _group_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def standardize(weight: jax.Array, eps: float) -> jax.Array:
+  """Weight standardisation (Qiao et al. 2019): each output channel gets mean 0 and variance 1.
+
+  Args:
+    weight: float32[..., C, D], over all axes but the last.
+    eps: added to the variance.
+  """
+  return _standardize_forward(weight, eps)[0]
+
+
+def _standardize_forward(weight, eps):
+  axes = tuple(range(weight.ndim - 1))
+  mean = weight.mean(axes, keepdims=True)
+  inverse = jax.lax.rsqrt(((weight - mean) ** 2).mean(axes, keepdims=True) + eps)
+  y = (weight - mean) * inverse
+  return y, (y, inverse)
+
+
+def _standardize_backward(eps, kept, dy):
+  del eps
+  y, inverse = kept
+  axes = tuple(range(y.ndim - 1))
+  stretch = _summable(dy * y).mean(axes, keepdims=True)
+  return (inverse * (dy - dy.mean(axes, keepdims=True) - y * stretch),)
+
+
+standardize.defvjp(_standardize_forward, _standardize_backward)
+
+
+def _summable(product):
+  """The same values. XLA sums a bare product as a product of matrices, on CPUs ten times slower."""
+  kept = jnp.finfo(product.dtype)
+  return jax.lax.reduce_precision(product, kept.nexp, kept.nmant)
