@@ -157,13 +157,16 @@ class _Case:
     variables = jax.device_get(recipe.variables(devices.gather(state)))
     self.rows, self.state = rows, state
     self.batch, self.key = devices.shard(batch), devices.replicate(key)
+    options = devices.compiler_options()
     self.step, self.compile_train = _timed(
-      lambda: devices.parallel_step(recipe.train_step).lower(state, self.batch, self.key).compile()
+      lambda: (
+        devices.parallel_step(recipe.train_step).lower(state, self.batch, self.key).compile(options)
+      )
     )
     one = random_batch(rng, inference.input_spec(recipe), rows, recipe.fields)
     self.one, self.variables = jax.device_put((one, variables))
     self.compiled, self.compile_predict = _timed(
-      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile()
+      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile(options)
     )
     plan = self.step.memory_analysis()
     self.memory = (

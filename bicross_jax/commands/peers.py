@@ -230,7 +230,7 @@ def _ours(config, shape, work, threads):
     run = jax.value_and_grad(
       lambda variables, x: jnp.abs(module.apply(variables, x).depth - 1).mean()
     )
-  step = jax.jit(run).lower(variables, x).compile()
+  step = jax.jit(run).lower(variables, x).compile(devices.compiler_options())
   with jax.default_matmul_precision("highest"):  # convolutions as such: see ops.conv
     flops = jax.jit(run).lower(variables, x).cost_analysis()["flops"]
   call = lambda: jax.block_until_ready(step(variables, x))

@@ -28,7 +28,9 @@ class Attention(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     c = x.shape[-1]
     qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(x)
-    q, k, v = rearrange(qkv, "b n (s h d) -> s b h n d", s=3, h=self.heads)
+    # Split, not indexed: its gradient is one concatenation, not a sum of three padded arrays.
+    parts = jnp.split(qkv, 3, axis=-1)
+    q, k, v = (rearrange(part, "b n (h d) -> b h n d", h=self.heads) for part in parts)
     y = rearrange(attention.attention(q, k, v), "b h n d -> b n (h d)")
     return nn.Dense(c, dtype=self.dtype, name="out")(y)
 

@@ -69,7 +69,7 @@ def _group_backward(groups, eps, kept, dy):
   x, mean, inverse, scale = kept
   normalised = (x - mean) * inverse
   size = x.shape[1]
-  d_bias, d_scale = dy.sum(1), _summable(dy * normalised).sum(1)  # [B, C], still to be summed over B
+  d_bias, d_scale = dy.sum(1), _summable(dy * normalised).sum(1)  # [B, C], to be summed over B
   shift = _over_group(d_bias * scale[None] / size, groups)
   stretch = _over_group(d_scale * scale[None] / size, groups)
   dx = inverse * (dy * scale[None, None] - shift - normalised * stretch)

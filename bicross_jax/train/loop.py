@@ -255,7 +255,7 @@ class _Training:
     """The compiled step; also the window, that of the checkpoint when resuming."""
     with self.record.clock("compile"):
       lowered = devices.parallel_step(self.recipe.train_step).lower(self.state, batch, self.key)
-      compiled = lowered.compile()
+      compiled = lowered.compile(devices.compiler_options())
       processes.meet()
     window = windows.empty(lowered.out_info[1], _watched(self.state))
     if self.record.window is not None:
