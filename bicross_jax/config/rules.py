@@ -156,6 +156,7 @@ SHARED: Rules = {
   "recipe": text(r"[\w.]+:create", '"module:create"'),
   "file": text(),
   "seed": whole(0, SEEDS - 1),
+  "conv": one_of("fast", "exact"),
   "task": text(r"\w+", "the name of a task"),
   "report": flag(),
   "validate": several(text(r"\w+", "the name of an entry of `evals`"), least=1),

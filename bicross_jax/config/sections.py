@@ -35,6 +35,7 @@ def base(system: str, task: str) -> ConfigDict:
       recipe="",  # "module:function"
       file="",  # of the config; filled in when it is loaded
       seed=0,
+      conv="fast",
       task=task,
       train=train(),
       validate=("source",),  # the entries of `evals` that training validates on

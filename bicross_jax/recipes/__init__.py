@@ -1,6 +1,7 @@
 """Recipes: what a stage of a system trains, found by the name that its config gives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 import importlib
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ def create(config, plugins: Sequence[str] = ()) -> "state.Recipe":
   """The recipe of `config.recipe`, "module:function"; the function takes the config.
 
   The module is the plug-in: a new system is a module anywhere on the path and a config naming it.
+  With `config.conv` "exact" what is traced has `jax.default_matmul_precision("highest")`.
 
   Args:
     config: checked (`config.check`), with durations in steps.
@@ -29,4 +31,22 @@ def create(config, plugins: Sequence[str] = ()) -> "state.Recipe":
   make = getattr(module, function, None)
   if not callable(make):
     raise errors.UserError(f"recipe={config.recipe!r}: {name} has no function {function!r}")
-  return make(config)
+  recipe = make(config)
+  if config.get("conv") != "exact":
+    return recipe
+  traced = ("train_step", "predict", "score", "inspect")
+  return recipe._replace(**{name: _exactly(getattr(recipe, name)) for name in traced})
+
+
+def _exactly(function: Callable | None) -> Callable | None:
+  """The function without Winograd (`ops.conv`) and without TF32."""
+  if function is None:
+    return None
+  import jax
+
+  @functools.wraps(function)
+  def run(*args, **kwargs):
+    with jax.default_matmul_precision("highest"):
+      return function(*args, **kwargs)
+
+  return run

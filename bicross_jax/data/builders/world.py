@@ -1,7 +1,8 @@
 """`world`: the synthetic world seen by a colour stereo pair and a spike camera."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 import dataclasses
 import functools
 import hashlib
@@ -18,7 +19,8 @@ from bicross_jax.data.builders import base
 from bicross_jax.data.dataset import PARTS
 from bicross_jax.sim import domains, drive, world
 
-AHEAD = 4  # examples that are being rendered while one is written
+AHEAD = 4  # examples that are being rendered, or wait to be written
+_RENDERERS = 2  # threads: some of the work of a scene fills one core only
 _LATER = {"sensors": fields.DEFAULT, "windows": 1}  # fields of the config, as they were before
 
 
@@ -112,11 +114,13 @@ class World(base.Builder):
     key = jax.random.key(config.seed)
     for word in (config.domain, part):
       key = jax.random.fold_in(key, zlib.crc32(word.encode()))
-    pending = collections.deque(render(key, i) for i in range(start, min(start + AHEAD, stop)))
-    for i in range(start, stop):
-      if i + AHEAD < stop:
-        pending.append(render(key, i + AHEAD))
-      yield {"key": self._key(part, i), **jax.device_get(pending.popleft())}
+    draw = lambda i: jax.device_get(render(key, i))
+    with futures.ThreadPoolExecutor(_RENDERERS) as pool:
+      pending = collections.deque()
+      for i in range(start, stop):
+        for ahead in range(i + len(pending), min(i + AHEAD, stop)):
+          pending.append(pool.submit(draw, ahead))
+        yield {"key": self._key(part, i), **pending.popleft().result()}
 
   def _key(self, part, i):
     scene, window = divmod(i, self.builder_config.windows)
@@ -133,8 +137,8 @@ def _renderer(
   keyframes: int,
   sensors: tuple[str, ...],
   windows: int,
-):
-  """The jitted (key, index) -> dict of the example's arrays.
+) -> Callable[[jax.Array, int], dict[str, jax.Array]]:
+  """The compiled (key, index) -> dict of the example's arrays; threads may share it.
 
   One at a time: on a CPU a batch of scenes takes half as long again, as it leaves the caches.
   """
@@ -151,4 +155,5 @@ def _renderer(
     key = jax.random.fold_in(key, scene)
     return drive.frame(key, parameters, window, window / fields.FPS, sensors=sensors, **size)
 
-  return jax.jit(alone if windows == 1 else in_sequence)
+  one = jax.jit(alone if windows == 1 else in_sequence)
+  return one.lower(jax.random.key(0), 0).compile()
