@@ -216,6 +216,7 @@ def _ours(config, shape, work, threads):
   import jax
   import jax.numpy as jnp
 
+  from bicross_jax import recipes
   from bicross_jax.train import devices
 
   devices.keep_memory()
@@ -230,7 +231,9 @@ def _ours(config, shape, work, threads):
     run = jax.value_and_grad(
       lambda variables, x: jnp.abs(module.apply(variables, x).depth - 1).mean()
     )
-  step = jax.jit(run).lower(variables, x).compile(devices.compiler_options())
+  step = (
+    jax.jit(recipes.convolving(config, run)).lower(variables, x).compile(devices.compiler_options())
+  )
   with jax.default_matmul_precision("highest"):  # convolutions as such: see ops.conv
     flops = jax.jit(run).lower(variables, x).cost_analysis()["flops"]
   call = lambda: jax.block_until_ready(step(variables, x))

@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from bicross_jax import tasks
 
-# What a stage's parents share with it: the data but for how much of it is used, and the seed.
+# What a stage's parents share with it: the seed, and the data but for how much of it is used.
 FOLLOW = (
   "seed",
+  "conv",
   "task",
   "data",
   "-data.batch_size",

@@ -16,7 +16,7 @@ def create(config, plugins: Sequence[str] = ()) -> "state.Recipe":
   """The recipe of `config.recipe`, "module:function"; the function takes the config.
 
   The module is the plug-in: a new system is a module anywhere on the path and a config naming it.
-  With `config.conv` "exact" what is traced has `jax.default_matmul_precision("highest")`.
+  Its functions are traced as `config.conv` says (`convolving`).
 
   Args:
     config: checked (`config.check`), with durations in steps.
@@ -32,16 +32,14 @@ def create(config, plugins: Sequence[str] = ()) -> "state.Recipe":
   if not callable(make):
     raise errors.UserError(f"recipe={config.recipe!r}: {name} has no function {function!r}")
   recipe = make(config)
-  if config.get("conv") != "exact":
-    return recipe
   traced = ("train_step", "predict", "score", "inspect")
-  return recipe._replace(**{name: _exactly(getattr(recipe, name)) for name in traced})
+  return recipe._replace(**{name: convolving(config, getattr(recipe, name)) for name in traced})
 
 
-def _exactly(function: Callable | None) -> Callable | None:
-  """The function without Winograd (`ops.conv`) and without TF32."""
-  if function is None:
-    return None
+def convolving(config, function: Callable | None) -> Callable | None:
+  """A function to be traced as `config.conv` says: "exact" is without Winograd and without TF32."""
+  if function is None or config.get("conv") != "exact":
+    return function
   import jax
 
   @functools.wraps(function)

@@ -111,7 +111,8 @@ class Traced:
     self.out_info = jax.eval_shape(self.step, state, batch, key)
     return self
 
-  def compile(self):
+  def compile(self, options):
+    del options
     metrics = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), self.out_info[1])
     return lambda state, batch, key: (state.replace(step=state.step + 1), metrics)
 
