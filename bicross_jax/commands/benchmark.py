@@ -166,7 +166,7 @@ class _Case:
     one = random_batch(rng, inference.input_spec(recipe), rows, recipe.fields)
     self.one, self.variables = jax.device_put((one, variables))
     self.compiled, self.compile_predict = _timed(
-      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile(options)
+      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile()
     )
     plan = self.step.memory_analysis()
     self.memory = (

@@ -232,7 +232,9 @@ def _ours(config, shape, work, threads):
       lambda variables, x: jnp.abs(module.apply(variables, x).depth - 1).mean()
     )
   step = (
-    jax.jit(recipes.convolving(config, run)).lower(variables, x).compile(devices.compiler_options())
+    jax.jit(recipes.convolving(config, run))
+    .lower(variables, x)
+    .compile(devices.compiler_options() if work == "gradients" else None)
   )
   with jax.default_matmul_precision("highest"):  # convolutions as such: see ops.conv
     flops = jax.jit(run).lower(variables, x).cost_analysis()["flops"]

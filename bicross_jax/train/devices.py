@@ -210,8 +210,7 @@ def jit_predict(
     (variables, batch, carry=()) -> (predictions, carry), arrays on the device. A batch without one
     of the inputs is an errors.UserError. Threads may share it: they compile once.
   """
-  compiled = jax.jit(predict, compiler_options=compiler_options())
-  compiling = threading.Lock()
+  compiled, compiling = jax.jit(predict), threading.Lock()
 
   def run(variables: Variables, batch: Batch, carry: Carry = ()):
     missing = [name for name in inputs if name not in batch]
@@ -227,11 +226,10 @@ def jit_predict(
 
 
 def compiler_options() -> dict[str, Any]:
-  """Options of XLA for what is worth compiling: a training step, a prediction.
+  """Options of XLA for a training step. (A jit that others trace cannot have any.)
 
   On CPUs LLVM's first level of optimisation: what takes time are products of matrices, which LLVM
-  does not see. Steps and predictions are as fast, and compile in four fifths of the time
-  (docs/benchmarks.md).
+  does not see. A step is as fast, and compiles in four fifths of the time (docs/benchmarks.md).
   """
   if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
     return {}
