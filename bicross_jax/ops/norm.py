@@ -111,8 +111,9 @@ def _standardize_backward(eps, kept, dy):
   del eps
   y, inverse = kept
   axes = tuple(range(y.ndim - 1))
-  stretch = _summable(dy * y).mean(axes, keepdims=True)
-  return (inverse * (dy - dy.mean(axes, keepdims=True) - y * stretch),)
+  centred = dy - dy.mean(axes, keepdims=True)  # first: what cancels then is small
+  stretch = _summable(centred * y).mean(axes, keepdims=True)
+  return (inverse * (centred - y * stretch),)
 
 
 standardize.defvjp(_standardize_forward, _standardize_backward)
