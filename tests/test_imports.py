@@ -100,7 +100,7 @@ def test_rooms_import_only_what_they_may():
       if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
         if not (room == "data" and (place[1] == "builders" or place[1].startswith("pipeline"))):
           wrong.append(where)
-      if name.split(".")[0] == "torch" and room != "convert" and place[-1] != "peers.py":
+      if name.split(".")[0] == "torch" and room != "convert":
         wrong.append(where)
       if not name.startswith("bicross_jax."):
         continue

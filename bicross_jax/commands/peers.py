@@ -262,79 +262,13 @@ def _peak(dtype) -> float:
   return 2 * _SIDE**3 / best
 
 
-def transformers_config(module) -> Any:
-  """The DPTConfig of `transformers` for one of our DPTs (`counterpart`)."""
-  import transformers
-
-  from bicross_jax.models import dpt
-
-  v = dpt.VARIANTS[module.backbone]
-  options: dict[str, Any] = dict(backbone_out_indices=list(v.taps))
-  if v.stages:
-    bit = transformers.BitConfig(
-      num_channels=module.in_channels,
-      embedding_size=v.stem,
-      hidden_sizes=list(v.stages),
-      depths=list(v.depths),
-      num_groups=v.groups,
-      layer_type="bottleneck",
-      global_padding="same",
-      embedding_dynamic_padding=True,
-      out_features=["stage1", "stage2", "stage3"],
-    )
-    options = dict(
-      is_hybrid=True,
-      backbone_config=bit,
-      backbone_featmap_shape=[1, v.stages[-1], *v.grid],
-      backbone_out_indices=[0, 1, *v.taps],
-      neck_ignore_stages=[0, 1],
-    )
-  return transformers.DPTConfig(
-    num_channels=module.in_channels,
-    image_size=[16 * n for n in v.grid],
-    hidden_size=v.dim,
-    num_hidden_layers=v.depth,
-    num_attention_heads=v.heads,
-    intermediate_size=4 * v.dim,
-    neck_hidden_sizes=list(v.widths),
-    fusion_hidden_size=v.features,
-    readout_type="project",
-    **options,
-  )
-
-
 def _transformers(config, shape, work, threads, compiled=False):
   """DPT of `transformers`, eager or through torch.compile."""
-  import torch
-  import transformers
+  from bicross_jax.convert.dpt import counterpart as theirs
 
-  torch.set_num_threads(threads)
   module = counterpart(config)
-  gpu = torch.cuda.is_available()
-  dtype = getattr(torch, module.dtype)
-  began = time.perf_counter()
-  network = transformers.DPTForDepthEstimation(transformers_config(module))
-  network = network.to(device="cuda" if gpu else "cpu")
-  x = torch.randn(shape[0], module.in_channels, *shape[1:], device=network.device)
-  run = torch.compile(network) if compiled else network
-  cast = torch.autocast(network.device.type, dtype, enabled=dtype != torch.float32)
-
-  def call():
-    if work == "gradients":
-      network.zero_grad(set_to_none=True)
-      with cast:
-        loss = (run(x).predicted_depth.float() - 1).abs().mean()
-      loss.backward()
-    else:
-      with torch.inference_mode(), cast:
-        run(x)
-    if gpu:
-      torch.cuda.synchronize()
-
-  network.train(work == "gradients")
-  memory = torch.cuda.max_memory_allocated if gpu else _host_memory
-  versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-  return call, memory, {"began": began, "dtype": module.dtype, **versions}
+  call, memory, about = theirs.runner(module, shape, work == "gradients", threads, compiled)
+  return call, memory or _host_memory, {"dtype": module.dtype, **about}
 
 
 def _compiled(config, shape, work, threads):

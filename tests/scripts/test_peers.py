@@ -7,6 +7,7 @@ import pytest
 from bicross_jax import errors
 from bicross_jax.commands import peers
 from bicross_jax.config import grammar
+from bicross_jax.convert.dpt import counterpart
 from tests.scripts.conftest import script
 
 SMALL = "configs/bicross.py:pretrain,smoke,model.backbone=small,input.width=32,data.batch_size=1"
@@ -78,7 +79,7 @@ def test_the_counterpart_of_transformers_has_our_parameters(backbone, channels):
   module = models.create("dpt", backbone=backbone, in_channels=channels, **options)
   ours = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, channels)))
   with torch.device("meta"):
-    theirs = transformers.DPTForDepthEstimation(peers.transformers_config(module))
+    theirs = transformers.DPTForDepthEstimation(counterpart.config_of(module))
   f = dpt.VARIANTS[backbone].features
   unused = 2 * (9 * f * f + f)  # the first residual unit of the deepest fusion block
   count = sum(x.numel() for x in theirs.parameters())
