@@ -116,7 +116,7 @@ def compare(args: argparse.Namespace) -> int:
   from bicross_jax.evaluation import report
 
   for config in args.configs.values():
-    peers.counterpart(config)
+    peers.check(config, args.peer)
   found = []
   for spec in args.configs:
     for work in peers.WORKS:

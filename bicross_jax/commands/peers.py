@@ -93,6 +93,20 @@ def counterpart(config) -> Any:
   return module.clone(uncertainty=False, activation="linear", non_negative=True, invert=False)
 
 
+def check(config, peers: Sequence[str]) -> None:
+  """Whether the peers have a config's network at the size of its input.
+
+  Raises:
+    errors.UserError: one has not.
+  """
+  counterpart(config)
+  size = config.input.height, config.input.width
+  if size[0] != size[1] and any(peer.startswith("transformers") for peer in peers):
+    raise errors.UserError(
+      f"--peer: the DPT of transformers takes squares; input is {size[0]}x{size[1]}"
+    )
+
+
 def measure(
   spec: str,
   overrides: Sequence[str],

@@ -58,6 +58,13 @@ def test_a_process_that_ends_early_is_said(place, capfd):
   assert "nowhere.py" in capfd.readouterr().err
 
 
+def test_transformers_takes_squares(place):
+  config = grammar.load(SMALL, ["input.width=64"])
+  peers.check(config, ["onnxruntime"])
+  with pytest.raises(errors.UserError, match="squares; input is 32x64"):
+    peers.check(config, ["onnxruntime", "transformers-compiled"])
+
+
 def test_networks_without_a_counterpart(place):
   for arg in ("pretrain,smoke", "neuromorphic,smoke"):
     with pytest.raises(errors.UserError, match="peer"):
@@ -79,8 +86,23 @@ def test_the_counterpart_of_transformers_has_our_parameters(backbone, channels):
   module = models.create("dpt", backbone=backbone, in_channels=channels, **options)
   ours = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, channels)))
   with torch.device("meta"):
-    theirs = transformers.DPTForDepthEstimation(counterpart.config_of(module))
+    theirs = transformers.DPTForDepthEstimation(
+      counterpart.config_of(module, [16 * n for n in dpt.VARIANTS[backbone].grid])
+    )
   f = dpt.VARIANTS[backbone].features
   unused = 2 * (9 * f * f + f)  # the first residual unit of the deepest fusion block
   count = sum(x.numel() for x in theirs.parameters())
   assert count == sum(x.size for x in jax.tree.leaves(ours)) + unused
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("backbone", ["hybrid", "small"])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_counterpart_runs_at_the_size_of_the_config(backbone, gradients):
+  pytest.importorskip("torch"), pytest.importorskip("transformers")
+  from bicross_jax import models
+
+  module = models.create("dpt", backbone=backbone, in_channels=3, uncertainty=False)
+  call, memory, about = counterpart.runner(module, (1, 64, 64), gradients, 2, False)
+  call()
+  assert {"began", "torch", "transformers"} <= about.keys()

@@ -7,8 +7,13 @@ from typing import Any
 from bicross_jax.models import dpt
 
 
-def config_of(module: dpt.DPT) -> Any:
-  """The DPTConfig of `transformers` with the sizes of one of ours: one head, a ReLU behind it."""
+def config_of(module: dpt.DPT, size: Sequence[int]) -> Any:
+  """The DPTConfig of `transformers` with the sizes of one of ours: one head, a ReLU behind it.
+
+  Args:
+    module: one of ours, with one head.
+    size: height and width of the input, equal: theirs has positions for it alone, and takes squares.
+  """
   import transformers
 
   v = dpt.VARIANTS[module.backbone]
@@ -28,13 +33,13 @@ def config_of(module: dpt.DPT) -> Any:
     options = dict(
       is_hybrid=True,
       backbone_config=bit,
-      backbone_featmap_shape=[1, v.stages[-1], *v.grid],
+      backbone_featmap_shape=[1, v.stages[-1], *(n // 16 for n in size)],
       backbone_out_indices=[0, 1, *v.taps],
       neck_ignore_stages=[0, 1],
     )
   return transformers.DPTConfig(
     num_channels=module.in_channels,
-    image_size=[16 * n for n in v.grid],
+    image_size=list(size),
     hidden_size=v.dim,
     num_hidden_layers=v.depth,
     num_attention_heads=v.heads,
@@ -69,7 +74,7 @@ def runner(
   torch.set_num_threads(threads)
   gpu = torch.cuda.is_available()
   dtype = getattr(torch, module.dtype)
-  network = transformers.DPTForDepthEstimation(config_of(module))
+  network = transformers.DPTForDepthEstimation(config_of(module, shape[1:]))
   network = network.to(device="cuda" if gpu else "cpu").train(gradients)
   x = torch.randn(shape[0], module.in_channels, *shape[1:], device=network.device)
   run = torch.compile(network) if compiled else network
