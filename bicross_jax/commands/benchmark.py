@@ -73,8 +73,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     files.check_output_folder(pathlib.Path(args.json).absolute().parent)
   args.overrides = grammar.overrides_of(rest, "--config.")
   args.configs = {spec: grammar.load(spec, args.overrides) for spec in args.config}
-  if args.peer:
-    args.peer = peers.chosen(args.peer)
   return args
 
 
@@ -82,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
   """Measures what the arguments say and prints a table; returns the exit status."""
   args = parse(argv)
   if args.peer:
-    return compare(args)
+    return compare(args, peers.chosen(args.peer))
 
   import jax
 
@@ -111,17 +109,17 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def compare(args: argparse.Namespace) -> int:
+def compare(args: argparse.Namespace, names: Sequence[str]) -> int:
   """Times the networks of configs beside those of other frameworks and prints a table for each."""
   from bicross_jax.evaluation import report
 
   for config in args.configs.values():
-    peers.check(config, args.peer)
+    peers.check(config, names)
   found = []
   for spec in args.configs:
     for work in peers.WORKS:
       results = peers.measure(
-        spec, args.overrides, args.peer, work, rounds=args.rounds, seconds=args.seconds
+        spec, args.overrides, names, work, rounds=args.rounds, seconds=args.seconds
       )
       rows, about = peers.rows(results), results[peers.OURS].about
       print(f"\n{spec}: {work}")
