@@ -96,7 +96,7 @@ def function_to_onnx(
   from bicross_jax.export import contractions, elementwise, structure, trace  # noqa: F401 (rules)
   from bicross_jax.export.graph import Graph
 
-  with jax.default_matmul_precision("highest"):  # convolutions as such: see ops.conv
+  with jax.default_matmul_precision("highest"):  # operations of XLA alone: see ops.exact
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(dict(inputs))
   graph, names = Graph(), sorted(inputs)  # dicts are flattened by key
   results = trace.convert(graph, closed, names)

@@ -30,8 +30,8 @@ class Attention(nn.Module):
     qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(x)
     # Split, not indexed: its gradient is one concatenation, not a sum of three padded arrays.
     parts = jnp.split(qkv, 3, axis=-1)
-    q, k, v = (rearrange(part, "b n (h d) -> b h n d", h=self.heads) for part in parts)
-    y = rearrange(attention.attention(q, k, v), "b h n d -> b n (h d)")
+    q, k, v = (rearrange(part, "b n (h d) -> b n h d", h=self.heads) for part in parts)
+    y = rearrange(attention.attention(q, k, v), "b n h d -> b n (h d)")
     return nn.Dense(c, dtype=self.dtype, name="out")(y)
 
 

@@ -3,18 +3,50 @@
 import jax
 import jax.numpy as jnp
 
+from bicross_jax.ops import exact
 
-@jax.custom_vjp
+
 def attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
   """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, equation 1), in the type of `q`.
 
   The softmax is computed in float32. The gradient computes the weights of all pairs anew from the
   logarithm of each row's sum (Dao et al. 2022, section 3.1), which takes less time and memory than
-  to write and read them.
+  to write and read them. On NVIDIA GPUs bfloat16 is left to cuDNN, which does so in one kernel
+  (unless `ops.exact` is asked for).
 
   Args:
-    q, k, v: [B, heads, N, d].
+    q, k, v: [B, N, heads, d].
+
+  Returns:
+    [B, N, heads, d].
   """
+  if _cudnn_has(q):
+    return _cudnn(q, k, v)
+  return _written_out(*(x.swapaxes(1, 2) for x in (q, k, v))).swapaxes(1, 2)
+
+
+def _cudnn_has(q):
+  """Whether cuDNN's attention may be used and is to be had: on NVIDIA GPUs since Ampere."""
+  capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))  # of AMD's: gfx...
+  modern = capability[:1].isdigit() and float(capability) >= 8
+  fits = q.dtype == jnp.bfloat16 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+  return modern and fits and not exact.asked()
+
+
+def _cudnn(q, k, v):
+  """cuDNN's gradient takes even lengths: an odd one gets one more token, which nothing attends to."""
+  b, n = q.shape[:2]
+  q, k, v = (jnp.pad(x, ((0, 0), (0, n % 2), (0, 0), (0, 0))) for x in (q, k, v))
+  length = jnp.full((b,), n, jnp.int32) if n % 2 else None
+  y = jax.nn.dot_product_attention(
+    q, k, v, query_seq_lengths=length, key_value_seq_lengths=length, implementation="cudnn"
+  )
+  return y[:, :n]
+
+
+@jax.custom_vjp
+def _written_out(q, k, v):
+  """The same with the heads first: [B, heads, N, d]."""
   return _forward(q, k, v)[0]
 
 
@@ -42,7 +74,7 @@ def _backward(kept, dy):
   )
 
 
-attention.defvjp(_forward, _backward)
+_written_out.defvjp(_forward, _backward)
 
 
 def _scores(q, k):

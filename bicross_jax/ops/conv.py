@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bicross_jax.ops import exact
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SQUARE = ((1, 1), (1, 1))
 # The fewest channels (in and out) and 4x4 tiles for which Winograd is faster, measured on two cores.
@@ -57,8 +59,7 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
 
   On CPUs the value and both gradients of a wide 3x3 convolution in float32 are Winograd's, each
   where it is faster, and the gradients of other wide kernels products of matrices; everything else
-  is `jax.lax.conv_general_dilated`, and so is all of it under
-  `jax.default_matmul_precision("highest")`.
+  is `jax.lax.conv_general_dilated`, and so is all of it where `ops.exact` is asked for.
 
   Args:
     x: [B, H, W, C].
@@ -69,6 +70,25 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
   if _winograd_wins(x, kernel, stride, padding, _WIDE):
     return winograd(x, kernel)
   return _direct(x, kernel, stride, padding)
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """1x1 convolution as a product of matrices, float[B, H, W, C] -> [B, ceil(H/s), ceil(W/s), D].
+
+  With a stride, on other backends than CPUs, it is `jax.lax.conv_general_dilated`: XLA for GPUs
+  ends the process ("triton_tiling_propagation: check failed") when it finds every other pixel of
+  a map beside a product and the norm of such a map.
+
+  Args:
+    x: [B, H, W, C].
+    kernel: [1, 1, C, D], of the dtype of `x`.
+    stride: in both directions.
+  """
+  if stride > 1 and jax.default_backend() != "cpu":
+    return _direct(x, kernel, stride, ((0, 0), (0, 0)))
+  x = x[:, ::stride, ::stride]
+  b, h, w, c = x.shape
+  return (x.reshape(b * h * w, c) @ kernel[0, 0]).reshape(b, h, w, -1)
 
 
 def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -178,7 +198,7 @@ def _products_win(x, kernel, channels):
   """Whether products of matrices may stand for the convolution, and it is wide enough for them."""
   return (
     jax.default_backend() == "cpu"
-    and jax.config.jax_default_matmul_precision not in ("highest", "float32")
+    and not exact.asked()
     and x.dtype == jnp.float32
     and min(kernel.shape[2:]) >= channels
   )

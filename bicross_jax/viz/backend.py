@@ -49,7 +49,7 @@ def png(drawing: "Figure", dpi: int) -> io.BytesIO:
   """A figure as the bytes of a PNG file, `dpi` pixels an inch."""
   encoded = io.BytesIO()
   with _canvas(drawing):
-    drawing.savefig(encoded, format="png", dpi=dpi)
+    drawing.savefig(encoded, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
   return encoded
 
 

@@ -71,3 +71,15 @@ def test_highest_precision_is_lax(precision, plain):
     traced = str(jax.make_jaxpr(lambda x, w: conv.conv(x, w, 1, padding))(x, kernel))
   assert ("conv_general_dilated" in traced) == plain
   assert ("dot_general" in traced) != plain
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("backend, product", [("cpu", (1, 2)), ("gpu", (1,))])
+def test_pointwise_is_a_product_where_that_compiles(stride, backend, product, monkeypatch):
+  """On GPUs XLA ends the process over a product of every other pixel."""
+  x, kernel = _drawn((2, 5, 8, 6), (1, 1, 6, 7))
+  want = _plain(x, kernel, stride, ((0, 0), (0, 0)))
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
+  _close(conv.pointwise(jnp.asarray(x), jnp.asarray(kernel), stride), want)
+  traced = str(jax.make_jaxpr(lambda x, w: conv.pointwise(x, w, stride))(x, kernel))
+  assert ("dot_general" in traced) == (stride in product)
