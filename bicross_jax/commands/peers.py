@@ -230,7 +230,7 @@ def _ours(config, shape, work, threads):
   import jax
   import jax.numpy as jnp
 
-  from bicross_jax import recipes
+  from bicross_jax import models, recipes
   from bicross_jax.train import devices
 
   devices.keep_memory()
@@ -238,7 +238,7 @@ def _ours(config, shape, work, threads):
   device = jax.devices()[0]
   module = counterpart(config)
   x = jax.random.normal(jax.random.key(0), (*shape, module.in_channels))
-  variables = jax.block_until_ready(jax.jit(module.init)(jax.random.key(1), x))
+  variables = jax.block_until_ready(models.init(module, jax.random.key(1), x.shape))
   began = time.perf_counter()
   run = lambda variables, x: module.apply(variables, x).depth
   if work == "gradients":
@@ -296,11 +296,11 @@ def _as_onnx(config, shape) -> bytes:
   import jax
   import jax.numpy as jnp
 
-  from bicross_jax import export
+  from bicross_jax import export, models
 
   module = counterpart(config)
   shape = (*shape, module.in_channels)
-  variables = jax.jit(module.init)(jax.random.key(1), jnp.zeros(shape))
+  variables = models.init(module, jax.random.key(1), shape)
   run = lambda given: {"depth": module.apply(variables, given["x"]).depth}
   inputs = {"x": jax.ShapeDtypeStruct(shape, jnp.float32)}
   return export.function_to_onnx(run, inputs, {})[0]
