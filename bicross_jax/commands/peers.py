@@ -135,11 +135,14 @@ def measure(
   running: dict[str, _Process] = {}
   try:
     for name in names:
+      print(f"{work}: {name} gets ready", file=sys.stderr, flush=True)
       running[name] = _Process(name, spec, overrides, work)
     taken: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    for number in range(rounds):
       for name, process in running.items():
         taken[name].append(process.ask(seconds)["seconds"])
+        said = f"{work}, round {number + 1} of {rounds}: {name} {taken[name][-1]:.3f} s"
+        print(said, file=sys.stderr, flush=True)
     return {
       name: Result(taken[name], p.about.pop("ready"), p.ask(0)["memory"], p.about)
       for name, p in running.items()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bicross_jax import errors
+from bicross_jax.train import packing
 from bicross_jax.train.state import Metrics
 
 
@@ -47,7 +48,7 @@ def add(window: Window, metrics: Metrics, watched: Mapping[str, Any], step: jax.
   """
 
   def first(seen, tree):
-    finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
+    finite = [jnp.all(jnp.isfinite(x)) for x in packing.join(jax.tree.leaves(tree))[0]]
     bad = ~jnp.all(jnp.stack(finite)) if finite else jnp.zeros((), bool)
     return jnp.where((seen == 0) & bad, step, seen).astype(jnp.int32)
 

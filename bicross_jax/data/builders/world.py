@@ -156,4 +156,11 @@ def _renderer(
     return drive.frame(key, parameters, window, window / fields.FPS, sensors=sensors, **size)
 
   one = jax.jit(alone if windows == 1 else in_sequence)
-  return one.lower(jax.random.key(0), 0).compile()
+  return one.lower(jax.random.key(0), 0).compile(_compiler_options())
+
+
+def _compiler_options() -> dict[str, bool | int]:
+  """Options of XLA: on CPUs wide vectors, and minima that need not look for NaN; the same pixels."""
+  if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
+    return {}
+  return {"xla_cpu_prefer_vector_width": 512, "xla_cpu_enable_fast_min_max": True}
