@@ -18,9 +18,8 @@ from bicross_jax.ops import exact
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SQUARE = ((1, 1), (1, 1))
-# The fewest channels (in and out) and 4x4 tiles for which Winograd is faster, measured on two cores.
-_WIDE = (64, 36)  # value and gradient of the input
-_WIDE_KERNEL = (32, 30)  # gradient of the kernel
+# From these on it is faster, measured on two cores: channels (in and out) and 4x4 tiles.
+_WIDE, _LARGE = 32, 36
 _WIDE_SHIFTS = 64  # channels from which shifts win where Winograd is not to be had
 _BAND = 1 << 17  # tiles times channels transformed at once: 19 MB of tiles stay in the cache
 
@@ -57,9 +56,9 @@ _OUTPUT = _whole_tile(
 def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
   """2-D convolution (cross-correlation, as networks have it), float[B, H, W, C] -> [B, h, w, D].
 
-  On CPUs the value and both gradients of a wide 3x3 convolution in float32 are Winograd's, each
-  where it is faster, and the gradients of other wide kernels products of matrices; everything else
-  is `jax.lax.conv_general_dilated`, and so is all of it where `ops.exact` is asked for.
+  On CPUs the value and both gradients of a wide 3x3 convolution in float32 are Winograd's, and the
+  gradients of other wide kernels products of matrices; everything else is
+  `jax.lax.conv_general_dilated`, and so is all of it where `ops.exact` is asked for.
 
   Args:
     x: [B, H, W, C].
@@ -67,7 +66,7 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
     stride: in both directions.
     padding: zeros (above, below), (left, right).
   """
-  if _winograd_wins(x, kernel, stride, padding, _WIDE):
+  if _winograd_wins(x, kernel, stride, padding):
     return winograd(x, kernel)
   return _direct(x, kernel, stride, padding)
 
@@ -184,9 +183,13 @@ def _bands(pixels, channels):
 
 
 def _rows(x, pixels):
-  """Pixels of a map, [B, H, W, C] and int[n, m] -> [n, m, C]; zeros outside."""
-  rows = jnp.take(x.reshape(-1, x.shape[-1]), pixels.ravel(), axis=0, fill_value=0)
-  return rows.reshape(*pixels.shape, -1)
+  """Pixels of a map, [B, H, W, C] and int[n, m] -> [n, m, C]; zeros outside.
+
+  A loop over n: what it gives is written as it stands, with C innermost. Without it XLA reads
+  pixels where the product asks for them, number by number, which takes longer than the product.
+  """
+  x = x.reshape(-1, x.shape[-1])
+  return jax.lax.map(lambda row: jnp.take(x, row, axis=0, fill_value=0), pixels)
 
 
 def _apply(matrix, tiles):
@@ -204,14 +207,13 @@ def _products_win(x, kernel, channels):
   )
 
 
-def _winograd_wins(x, kernel, stride, padding, least):
+def _winograd_wins(x, kernel, stride, padding):
   """Whether it may be used and is faster."""
-  channels, tiles = least
   b, h, w, _ = x.shape
   return (
-    _products_win(x, kernel, channels)
+    _products_win(x, kernel, _WIDE)
     and (kernel.shape[0], stride, padding) == (3, 1, _SQUARE)
-    and b * -(-h // 4) * -(-w // 4) >= tiles
+    and b * -(-h // 4) * -(-w // 4) >= _LARGE
   )
 
 
@@ -229,9 +231,8 @@ def _backward(stride, padding, kept, dy):
   x, kernel = kept
   _, transposed = jax.vjp(lambda x, kernel: _direct(x, kernel, stride, padding), x, kernel)
   dx, d_kernel = transposed(dy)
-  if _winograd_wins(x, kernel, stride, padding, _WIDE):
+  if _winograd_wins(x, kernel, stride, padding):
     dx = winograd(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
-  if _winograd_wins(x, kernel, stride, padding, _WIDE_KERNEL):
     d_kernel = winograd_kernel_gradient(x, dy)
   elif _products_win(x, kernel, _WIDE_SHIFTS):
     d_kernel = kernel_gradient_by_shifts(x, dy, kernel.shape[0], stride, padding)

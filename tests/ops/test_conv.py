@@ -7,7 +7,7 @@ from bicross_jax.ops import conv
 
 CASES = [  # batch, height, width, channels in and out, kernel, stride, padding
   (2, 40, 33, 64, 66, 3, 1, ((1, 1), (1, 1))),  # all three by Winograd
-  (2, 21, 14, 32, 40, 3, 1, ((1, 1), (1, 1))),  # the kernel's gradient only
+  (2, 21, 14, 32, 40, 3, 1, ((1, 1), (1, 1))),
   (2, 9, 12, 64, 65, 3, 2, ((1, 1), (1, 1))),  # from here the kernel's gradient by shifts
   (2, 9, 12, 65, 64, 3, 2, ((0, 1), (0, 1))),
   (1, 10, 7, 64, 64, 3, 1, ((1, 1), (1, 1))),

@@ -23,9 +23,8 @@ def _traced(choice):
 
 
 def test_exact_traces_convolutions_alone(monkeypatch):
-  monkeypatch.setattr(conv, "_WIDE", (1, 1))
-  monkeypatch.setattr(conv, "_WIDE_KERNEL", (1, 1))
-  monkeypatch.setattr(conv, "_WIDE_SHIFTS", 1)
+  for least in ("_WIDE", "_LARGE", "_WIDE_SHIFTS"):
+    monkeypatch.setattr(conv, least, 1)
   for exact, fast in zip(_traced("exact"), _traced("fast"), strict=True):
     convolutions = [text.count("conv_general_dilated[") for text in (exact, fast)]
     assert convolutions[0] > convolutions[1] + 10
