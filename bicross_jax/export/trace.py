@@ -175,17 +175,21 @@ def _computed(eqn, operands) -> list[np.ndarray]:
 def _scan(graph, eqn, *operands):
   """Step by step, without a loop in the graph."""
   params = eqn.params
-  length, carried = params["length"], params["num_carry"]
+  length, body = params["length"], params["jaxpr"]
   if length > _UNROLL:
     raise errors.UserError(f"a loop of {length} steps is too long for ONNX; {_UNROLL} at most")
-  first = params["num_consts"]
+  # What is read or stacked step by step has one axis more outside; versions of JAX do not agree
+  # on how they count the rest.
+  pairs = lambda outer, inner: zip(outer, inner, strict=True)
+  same = lambda pair: pair[0].aval.ndim == pair[1].aval.ndim
+  carried = sum(map(same, pairs(eqn.outvars, body.jaxpr.outvars)))
+  first = sum(map(same, pairs(eqn.invars, body.jaxpr.invars))) - carried
   consts, carry = list(operands[:first]), list(operands[first : first + carried])
   sequences, shapes = operands[first + carried :], eqn.invars[first + carried :]
   steps = range(length)
   out: list[list[Any]] = []
   for i in reversed(steps) if params["reverse"] else steps:
     now = [_at(graph, x, i, atom.aval.shape) for x, atom in zip(sequences, shapes, strict=True)]
-    body = params["jaxpr"]
     results = _run(graph, body.jaxpr, body.consts, [*consts, *carry, *now])
     carry = results[:carried]
     out.append([whole(graph, y) for y in results[carried:]])
