@@ -20,6 +20,8 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SQUARE = ((1, 1), (1, 1))
 # From these on it is faster, measured on two cores: channels (in and out) and 4x4 tiles.
 _WIDE, _LARGE = 32, 36
+# Numbers of both maps that stay in the cache; beyond, value and input's gradient take twice _WIDE.
+_HELD = 1 << 21
 _WIDE_SHIFTS = 64  # channels from which shifts win where Winograd is not to be had
 _BAND = 1 << 17  # tiles times channels transformed at once: 19 MB of tiles stay in the cache
 
@@ -207,11 +209,12 @@ def _products_win(x, kernel, channels):
   )
 
 
-def _winograd_wins(x, kernel, stride, padding):
-  """Whether it may be used and is faster."""
+def _winograd_wins(x, kernel, stride, padding, of_kernel=False):
+  """Whether it may be used and is faster, for value and input's gradient or for the kernel's."""
   b, h, w, _ = x.shape
+  held = b * h * w * sum(kernel.shape[2:]) <= _HELD
   return (
-    _products_win(x, kernel, _WIDE)
+    _products_win(x, kernel, _WIDE if held or of_kernel else 2 * _WIDE)
     and (kernel.shape[0], stride, padding) == (3, 1, _SQUARE)
     and b * -(-h // 4) * -(-w // 4) >= _LARGE
   )
@@ -233,6 +236,7 @@ def _backward(stride, padding, kept, dy):
   dx, d_kernel = transposed(dy)
   if _winograd_wins(x, kernel, stride, padding):
     dx = winograd(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+  if _winograd_wins(x, kernel, stride, padding, of_kernel=True):
     d_kernel = winograd_kernel_gradient(x, dy)
   elif _products_win(x, kernel, _WIDE_SHIFTS):
     d_kernel = kernel_gradient_by_shifts(x, dy, kernel.shape[0], stride, padding)

@@ -31,6 +31,16 @@ def _close(have, want):
   assert np.abs(have - want).max() < 4e-5 * np.abs(want).max()
 
 
+def test_large_maps_need_more_channels():
+  """At 384x384 a head's 128 -> 32 is Winograd's for the kernel's gradient alone."""
+  shapes = [(1, 384, 384, 128), (3, 3, 128, 32)]
+  wins = lambda x, w, **of: conv._winograd_wins(x, w, 1, ((1, 1), (1, 1)), **of)
+  large, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+  small = jax.ShapeDtypeStruct((1, 96, 96, 128), jnp.float32)
+  assert wins(small, kernel) and wins(large, kernel, of_kernel=True)
+  assert not wins(large, kernel)
+
+
 @pytest.mark.parametrize("batch, height, width, c, d, k, stride, padding", CASES)
 def test_value_and_gradients_are_those_of_lax(batch, height, width, c, d, k, stride, padding):
   x, kernel = _drawn((batch, height, width, c), (k, k, c, d))
