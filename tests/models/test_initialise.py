@@ -31,7 +31,10 @@ def test_same_tree_and_same_spread_as_the_module():
 
 
 def test_the_draw_of_a_key_never_changes():
-  """One truncated normal over all kernels and positions, cut in the order of the tree."""
+  """One truncated normal over all kernels and positions, cut in the order of the tree.
+
+  The same bits as XLA is used; tests switch its optimisations off, and the last ones differ.
+  """
   module = spike_unet.FrontedDPT(
     models.create("spike_unet", in_channels=16, widths=(4, 8), reduction=2),
     models.create("dpt", backbone="nano"),
@@ -56,7 +59,7 @@ def test_the_draw_of_a_key_never_changes():
   flat = draw(key)
   assert ours.keys() == flat.keys() and len(drawn) > 40
   for path in ours:
-    np.testing.assert_allclose(ours[path], flat[path], rtol=5e-7, err_msg=path)  # the last bit
+    np.testing.assert_allclose(ours[path], flat[path], rtol=1e-6, atol=1e-7, err_msg=path)
 
 
 class _Neurons(nn.Module):
