@@ -208,16 +208,16 @@ class DPT(nn.Module):
       path = Fusion(variant.features, dtype, name=f"fusion{level}")(skip(maps[level - 1]), path)
       features[f"path_{level}"] = path
 
-    y = Head(variant.head, variant.late, dtype, name="depth_head")(path)
+    names = ("depth_head", "uncertainty_head") if self.uncertainty else ("depth_head",)
+    heads = [Head(variant.head, variant.late, dtype, name=name) for name in names]
+    inner = layers.together([head.conv1 for head in heads], path)
+    y, *u = (head(x) for head, x in zip(heads, inner, strict=True))
     if self.activation == "softplus":
       y = jax.nn.softplus(y)
     if self.non_negative:
       y = nn.relu(y)
     depth = 1.0 / jnp.maximum(self.scale * y + self.shift, 1e-8) if self.invert else y
-    u = None
-    if self.uncertainty:
-      u = Head(variant.head, variant.late, dtype, name="uncertainty_head")(path)
-    return DPTOutput(depth, y, u, {k: v.astype(jnp.float32) for k, v in features.items()})
+    return DPTOutput(depth, y, u[0] if u else None, {k: v.astype(jnp.float32) for k, v in features.items()})
 
   def _check(self, x):
     channels = [self.in_channels] + [self.stem_bins] * (self.stem_bins > 0)
@@ -318,23 +318,26 @@ class Fusion(nn.Module):
 
 
 class Head(nn.Module):
-  """3x3 convolution, x2 (align_corners True), 3x3, ReLU, 1x1: [B, H, W, F] -> float32[B, 2H, 2W].
+  """3x3 convolution, x2 (align_corners True), 3x3, ReLU, 1x1; with `late`, the x2 comes last.
 
-  With `late`, the x2 comes last.
+  The heads of a map have their first convolutions, `conv1`, `layers.together`. A call does the
+  rest: dtype[B, H, W, widths[0]] -> float32[B, 2H, 2W].
   """
 
   widths: tuple[int, int]
   late: bool = False
   dtype: Any = jnp.float32
 
-  @nn.compact
+  def setup(self):
+    self.conv1 = layers.Conv(self.widths[0], 3, dtype=self.dtype)
+    self.conv2 = layers.Conv(self.widths[1], 3, dtype=self.dtype)
+    self.out = layers.Conv(1, 1, dtype=self.dtype)
+
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (2 * x.shape[1], 2 * x.shape[2])
-    x = layers.Conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(x)
     if not self.late:
       x = resize.bilinear_corners(x, shape)
-    x = nn.relu(layers.Conv(self.widths[1], 3, dtype=self.dtype, name="conv2")(x))
-    x = layers.Conv(1, 1, dtype=self.dtype, name="out")(x).astype(jnp.float32)
+    x = self.out(nn.relu(self.conv2(x))).astype(jnp.float32)
     if self.late:
       x = resize.bilinear_corners(x, shape)
     return x[..., 0]

@@ -6,6 +6,7 @@ always computed in float32 and returns `dtype`. A formulation that differs from 
 on CPUs, mainly in the gradient.
 """
 
+from collections.abc import Sequence
 import functools
 from typing import Any
 
@@ -13,6 +14,7 @@ from einops import rearrange
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bicross_jax.ops import conv, norm
 
@@ -41,13 +43,25 @@ class Conv(nn.Module):
   standardize: float | None = None
   dtype: Any = jnp.float32
 
-  @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    k, c = self.kernel, x.shape[-1]
-    shape = (k, k, c, self.features)
+    return self.convolve(x, *self.weights(x.shape[-1]))
+
+  @nn.compact
+  def weights(self, channels: int) -> tuple[jax.Array, jax.Array | None]:
+    """What `channels` are multiplied by, float32[k, k, C, features], and the bias or None."""
+    shape = (self.kernel, self.kernel, channels, self.features)
     weight = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
     if self.standardize is not None:
       weight = norm.standardize(weight, self.standardize)
+    bias = None
+    if self.bias:
+      bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+    return weight, bias
+
+  @nn.nowrap
+  def convolve(self, x: jax.Array, weight: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """The convolution with any number of features."""
+    k = self.kernel
     x, weight = x.astype(self.dtype), weight.astype(self.dtype)
     if k == 1:
       y = conv.pointwise(x, weight, self.stride)
@@ -56,10 +70,25 @@ class Conv(nn.Module):
       if self.same:
         padding = tuple(jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (self.stride,) * 2, "SAME"))
       y = conv.conv(x, weight, self.stride, padding)
-    if self.bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-      y += bias.astype(self.dtype)[None, None, None]
-    return y
+    return y if bias is None else y + bias.astype(self.dtype)[None, None, None]
+
+
+def together(convs: Sequence[Conv], x: jax.Array) -> list[jax.Array]:
+  """Convolutions of one map, alike but for their features, as one: wider ones are faster.
+
+  Args:
+    convs: bound modules.
+    x: [B, H, W, C].
+
+  Returns:
+    The result of each.
+  """
+  weights = [module.weights(x.shape[-1]) for module in convs]
+  kernels, biases = (
+    None if parts[0] is None else jnp.concatenate(parts, axis=-1) for parts in zip(*weights)
+  )
+  y = convs[0].convolve(x, kernels, biases)
+  return jnp.split(y, np.cumsum([module.features for module in convs])[:-1], axis=-1)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

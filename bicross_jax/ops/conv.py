@@ -5,7 +5,7 @@ the speed of its matrix products. There, Winograd's F(4x4, 3x3) (Lavin and Gray 
 takes 36 products for a 4x4 tile of the result instead of 144. Its three transforms are linear maps
 of a whole tile, so each is one product with a small constant: nothing is unrolled for the compiler.
 Results differ from XLA's by 4e-6 to 2e-5 of the largest value, in float32. The gradients of other
-wide kernels (strided, 7x7, on few pixels) are a product of matrices for each place in the kernel.
+kernels (strided, 7x7, narrow ones on many pixels) are products of matrices, row by row of the kernel.
 """
 
 import functools
@@ -18,11 +18,12 @@ from bicross_jax.ops import exact
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SQUARE = ((1, 1), (1, 1))
-# From these on it is faster, measured on two cores: channels (in and out) and 4x4 tiles.
-_WIDE, _LARGE = 32, 36
-# Numbers of both maps that stay in the cache; beyond, value and input's gradient take twice _WIDE.
-_HELD = 1 << 21
-_WIDE_SHIFTS = 64  # channels from which shifts win where Winograd is not to be had
+# From these on Winograd is faster, measured on two cores: 4x4 tiles; channels (in and out), for value
+# and input's gradient and for the kernel's.
+_LARGE, _WIDE, _WIDE_KERNEL = 36, 64, 32
+# Elsewhere the products by rows: channels, on few pixels and on many.
+_WIDE_FEW, _WIDE_MANY, _MANY = 64, 16, 1 << 14
+_ROWS = 96  # rows of a matrix that its product is fastest with; 64 and 128 take twice as long
 _BAND = 1 << 17  # tiles times channels transformed at once: 19 MB of tiles stay in the cache
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -59,7 +60,7 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
   """2-D convolution (cross-correlation, as networks have it), float[B, H, W, C] -> [B, h, w, D].
 
   On CPUs the value and both gradients of a wide 3x3 convolution in float32 are Winograd's, and the
-  gradients of other wide kernels products of matrices; everything else is
+  gradients of many other kernels products of matrices; everything else is
   `jax.lax.conv_general_dilated`, and so is all of it where `ops.exact` is asked for.
 
   Args:
@@ -130,10 +131,13 @@ def winograd_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
   return _apply(_KERNEL.T, total).reshape(3, 3, c, d)
 
 
-def kernel_gradient_by_shifts(
+def kernel_gradient_by_rows(
   x: jax.Array, dy: jax.Array, size: int, stride: int, padding: Padding
 ) -> jax.Array:
-  """The gradient of `conv` by its kernel, one product of matrices for each place in the kernel.
+  """The gradient of `conv` by its kernel, a product of matrices for every one or few of its rows.
+
+  The columns of `x` count in groups of `stride`. A product adds up, over all groups, what each
+  holds of `x` times the pixels of `dy` to which it contributes.
 
   Args:
     x: [B, H, W, C].
@@ -144,16 +148,24 @@ def kernel_gradient_by_shifts(
   Returns:
     [k, k, C, D].
   """
-  b, h, w, d = dy.shape
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  beyond_h, beyond_w = (h - 1) * stride + 1, (w - 1) * stride + 1
-  shifted = [
-    x[:, i : i + beyond_h : stride, j : j + beyond_w : stride].reshape(b * h * w, -1)
-    for i in range(size)
-    for j in range(size)
+  (b, h, w, d), c = dy.shape, x.shape[-1]
+  steps = -(-size // stride)  # groups that a pixel of the result sees
+  groups, rows = w - 1 + steps, (h - 1) * stride + size
+  edges = [
+    (before, length - before - n, 0)
+    for (before, _), length, n in zip(padding, (rows, groups * stride), x.shape[1:3], strict=True)
   ]
-  dy = dy.reshape(b * h * w, d)
-  return jnp.stack([x.T @ dy for x in shifted]).reshape(size, size, -1, d)
+  x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+  x = x.reshape(b, rows, groups, stride * c)
+  dy = jnp.pad(dy, ((0, 0), (0, 0), (steps - 1, steps - 1), (0, 0)))
+  seen = [dy[:, :, steps - 1 - j : steps - 1 - j + groups] for j in range(steps)]
+  seen = jnp.concatenate(seen, axis=-1).reshape(b * h * groups, steps * d)
+  shifted = [x[:, i : i + (h - 1) * stride + 1 : stride] for i in range(size)]
+  few = max(1, _ROWS // (stride * c))
+  taken = [jnp.concatenate(shifted[i : i + few], axis=-1) for i in range(0, size, few)]
+  out = jnp.concatenate([rows.reshape(b * h * groups, -1).T @ seen for rows in taken])
+  out = out.reshape(size, stride, c, steps, d)
+  return out.transpose(0, 3, 1, 2, 4).reshape(size, steps * stride, c, d)[:, :size]
 
 
 def _pixels(b, h, w, size, first):
@@ -209,12 +221,11 @@ def _products_win(x, kernel, channels):
   )
 
 
-def _winograd_wins(x, kernel, stride, padding, of_kernel=False):
-  """Whether it may be used and is faster, for value and input's gradient or for the kernel's."""
+def _winograd_wins(x, kernel, stride, padding, wide=_WIDE):
+  """Whether it may be used and is faster from `wide` channels on."""
   b, h, w, _ = x.shape
-  held = b * h * w * sum(kernel.shape[2:]) <= _HELD
   return (
-    _products_win(x, kernel, _WIDE if held or of_kernel else 2 * _WIDE)
+    _products_win(x, kernel, wide)
     and (kernel.shape[0], stride, padding) == (3, 1, _SQUARE)
     and b * -(-h // 4) * -(-w // 4) >= _LARGE
   )
@@ -236,10 +247,10 @@ def _backward(stride, padding, kept, dy):
   dx, d_kernel = transposed(dy)
   if _winograd_wins(x, kernel, stride, padding):
     dx = winograd(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
-  if _winograd_wins(x, kernel, stride, padding, of_kernel=True):
+  if _winograd_wins(x, kernel, stride, padding, _WIDE_KERNEL):
     d_kernel = winograd_kernel_gradient(x, dy)
-  elif _products_win(x, kernel, _WIDE_SHIFTS):
-    d_kernel = kernel_gradient_by_shifts(x, dy, kernel.shape[0], stride, padding)
+  elif _products_win(x, kernel, _WIDE_MANY if dy[..., 0].size >= _MANY else _WIDE_FEW):
+    d_kernel = kernel_gradient_by_rows(x, dy, kernel.shape[0], stride, padding)
   return dx, d_kernel
 
 

@@ -210,7 +210,7 @@ def step(
     `learning_rates`). `aux` differs by device where loss_fn made it so.
   """
   (loss, (parts, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-  if axis_name is not None:
+  if axis_name is not None and jax.lax.axis_size(axis_name) > 1:  # else XLA copies every gradient
     grads = jax.lax.pmean(grads, axis_name)
   updates, opt_state = transform.update(grads, opt_state, params)
   params = optax.apply_updates(params, updates)
