@@ -12,7 +12,6 @@ network puts pairs of its own in front of `RULES` as the class attribute `INITIA
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-import itertools
 import math
 import re
 from typing import Any, NamedTuple
@@ -103,16 +102,20 @@ def init(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict[st
   lost = [f"{path} {leaves[path].shape}" for path in leaves if found[path] is None]
   if lost:
     raise ValueError(f"no rule says how these are initialised: {', '.join(lost)}")
-  drawn = [path for path in leaves if found[path].kind != "constant"]
-  sizes = [math.prod(leaves[path].shape) for path in drawn]
-  starts = dict(zip(drawn, itertools.accumulate(sizes, initial=0), strict=False))
-  numbers = _draw(key, sum(sizes))
-  flat = {}
+  sizes = {
+    path: 0 if found[path].kind == "constant" else math.prod(leaf.shape)
+    for path, leaf in leaves.items()
+  }
+  kinds = {found[path].kind for path in leaves if sizes[path]}
+  numbers = {kind: _draw(key, sum(sizes.values()), kind) for kind in kinds}
+  if not isinstance(key, jax.core.Tracer):  # XLA would compile the cutting of every piece
+    numbers = jax.device_get(numbers)
+  flat, start = {}, 0
   for path, leaf in leaves.items():
-    if path in starts:
-      flat[path] = _cut(numbers, starts[path], leaf.shape, found[path])
-    else:
-      flat[path] = jnp.asarray(np.full(leaf.shape, found[path].size, np.float32))
+    (kind, size), stop = found[path], start + sizes[path]
+    size = np.float32(size(leaf.shape) if callable(size) else size)
+    own = numbers[kind][start:stop].reshape(leaf.shape) if sizes[path] else np.ones(leaf.shape)
+    flat[path], start = jnp.asarray(own * size, jnp.float32), stop
   return traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -123,23 +126,12 @@ def own_rules(module: nn.Module) -> Rules:
   return (*getattr(module, "INITIALISERS", ()), *inner)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _draw(key, count):
-  """Unit normals cut off at two deviations: float32[count]."""
-  return jax.random.truncated_normal(key, -2, 2, (count,))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _cut(numbers, start, shape, initialiser):
-  """A variable from the numbers of `_draw` that begin at `start`; compiled once for each shape."""
-  kind, size = initialiser
-  cut = lambda x: jax.lax.dynamic_slice(x, (start,), (math.prod(shape),)).reshape(shape)
-  x = cut(numbers / _TRUNCATED) if kind == "truncated_normal" else _spread(cut(numbers), kind)
-  return x * (size(shape) if callable(size) else size)
-
-
-def _spread(x, kind):
-  """A unit normal cut off at two deviations as one that is not, or as uniform in -1..1."""
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _draw(key, count, kind):
+  """float32[count] of deviation 1, or uniform in -1..1: the same for every kind, but for its form."""
+  x = jax.random.truncated_normal(key, -2, 2, (count,))
+  if kind == "truncated_normal":
+    return x / _TRUNCATED
   level = jax.scipy.special.erf(x / math.sqrt(2)) / _INSIDE
   if kind == "uniform":
     return level

@@ -69,7 +69,7 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
     stride: in both directions.
     padding: zeros (above, below), (left, right).
   """
-  if _winograd_wins(x, kernel, stride, padding):
+  if _winograd_wins(x, kernel, stride, padding, _WIDE):
     return winograd(x, kernel)
   return _direct(x, kernel, stride, padding)
 
@@ -221,7 +221,7 @@ def _products_win(x, kernel, channels):
   )
 
 
-def _winograd_wins(x, kernel, stride, padding, wide=_WIDE):
+def _winograd_wins(x, kernel, stride, padding, wide):
   """Whether it may be used and is faster from `wide` channels on."""
   b, h, w, _ = x.shape
   return (
@@ -245,7 +245,7 @@ def _backward(stride, padding, kept, dy):
   x, kernel = kept
   _, transposed = jax.vjp(lambda x, kernel: _direct(x, kernel, stride, padding), x, kernel)
   dx, d_kernel = transposed(dy)
-  if _winograd_wins(x, kernel, stride, padding):
+  if _winograd_wins(x, kernel, stride, padding, _WIDE):
     dx = winograd(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
   if _winograd_wins(x, kernel, stride, padding, _WIDE_KERNEL):
     d_kernel = winograd_kernel_gradient(x, dy)

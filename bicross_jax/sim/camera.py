@@ -83,6 +83,23 @@ def intrinsics(rig: domains.Rig, height: int, width: int):
   )
 
 
+def sides(camera: Pose, matrix, height: int, width: int) -> tuple[Vec, ...]:
+  """Normals of the four planes through the camera that bound an image's rays; they point inwards."""
+  (left, right), (top, bottom) = (
+    ((-0.5 - centre) / focal, (size - 0.5 - centre) / focal)
+    for size, centre, focal in (
+      (width, matrix[0, 2], matrix[0, 0]),
+      (height, matrix[1, 2], matrix[1, 1]),
+    )
+  )
+  return (
+    camera.right - camera.forward * left,
+    camera.forward * right - camera.right,
+    camera.down - camera.forward * top,
+    camera.forward * bottom - camera.down,
+  )
+
+
 def rays(camera: Pose, matrix, height: int, width: int, samples: int) -> Vec:
   """Directions of samples x samples rays a pixel, evenly placed within it.
 

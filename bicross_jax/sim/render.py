@@ -74,9 +74,9 @@ def _lit(world: scene.Scene, hit: surface.Hit, eye: Vec, forward: Vec, shadows: 
   return total
 
 
-def _seen(world, origin: Vec, d: Vec, steps, eye: Vec, forward: Vec, shadows: bool):
+def _seen(world, origin: Vec, d: Vec, steps, eye: Vec, forward: Vec, shadows: bool, inside=()):
   """Radiance along rays through air, and what they hit: (Vec, Hit)."""
-  hit = surface.hit(world, origin, d, *steps)
+  hit = surface.hit(world, origin, d, *steps, inside)
   albedo, emitted = material.appearance(world, hit)
   light = _lit(world, hit, eye, forward, shadows)
   colour = Vec(*(a * e + g for a, e, g in zip(albedo, light, emitted)))
@@ -173,7 +173,10 @@ def view(
     """Some rows of the image: float32[_BAND, width, 3]."""
     shifted = matrix.at[1, 2].add(-top)
     d = camera.rays(pose, shifted, rows, width, SAMPLES)
-    colour, hit = _seen(world, pose.position, d, steps, pose.position, pose.forward, shadows=True)
+    inside = camera.sides(pose, shifted, rows, width)
+    colour, hit = _seen(
+      world, pose.position, d, steps, pose.position, pose.forward, shadows=True, inside=inside
+    )
     if wetness:
       centre = camera.rays(pose, shifted, rows, width, 1)
       mirror = _wet(world, pose, centre, steps, wetness)
@@ -201,7 +204,8 @@ def depth_and_label(world: scene.Scene, pose: camera.Pose, matrix, *, height: in
   """
   d = camera.rays(pose, matrix, height, width, 1)
   steps = (pose.right * (1 / matrix[0, 0]), pose.down * (1 / matrix[1, 1]))
-  hit = surface.hit(world, pose.position, d, *steps)
+  inside = camera.sides(pose, matrix, height, width)
+  hit = surface.hit(world, pose.position, d, *steps, inside)
   return jnp.where(hit.t <= FAR_LIMIT, hit.t, 0.0), material.label(world, hit)
 
 

@@ -15,7 +15,6 @@ from bicross_jax.sim import shapes
 FLAT, CONSTRUCTION, OBJECT, NATURE, HUMAN, VEHICLE, IGNORE = 0, 1, 2, 3, 4, 5, 255
 PLAIN, CAR_BODY, CAR_CABIN = 0, 1, 2
 
-_ABSENT_DEPTH = 1e4  # metres below the ground
 
 
 class Look(NamedTuple):
@@ -241,7 +240,7 @@ def group(
   )
   here = jnp.asarray(present)
   here = here if here.ndim else jnp.broadcast_to(here[None], (n,))
-  y = jnp.where(here, -(bottom + half_y), _ABSENT_DEPTH)
+  y = jnp.where(here, -(bottom + half_y), shapes.ABSENT)
   return Group(
     kind,
     shapes.Shapes(

@@ -2,16 +2,18 @@
 
 World axes: x right, y down, z forward, metres; the ground is the plane y = 0. A solid turns about
 the vertical only. Rays are held as three planes (`Vec`), so that every step is elementwise over
-pixels; the solids of one kind are scanned. (One kernel with all solids unrolled into it is not
-vectorised by XLA's CPU compiler: it is twenty times slower.)
+pixels; a loop goes over the solids of one kind that may be met. (One kernel with all solids unrolled
+into it is not vectorised by XLA's CPU compiler: it is twenty times slower.)
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 FAR = 1e9  # ray parameter of "nothing was hit"
+ABSENT = 1e4  # metres below the ground, where solids lie that are not there
 _TINY = 1e-9
 
 
@@ -193,41 +195,62 @@ def _hit(kind: str, shape: Shapes, o: Vec, d: Vec):
   return hit_frustum(start, d, half, shape.taper)
 
 
-def nearest(solids: Solids, o: Vec, d: Vec):
+def nearest(solids: Solids, o: Vec, d: Vec, inside: Sequence[Vec] = ()):
   """The first solid along each ray.
 
   Args:
     solids: of one scene.
     o: origins, scalars or float32[...].
     d: directions float32[...]; need not be of unit length.
+    inside: normals (of scalars) of planes through `o`, then one point; all rays go to the side that
+      they point to, so that solids wholly on the other side of one need not be looked at.
 
   Returns:
     (t float32[...], the ray parameter, FAR where nothing is hit; id int32[...]).
   """
-  best, which = jnp.full_like(d.x, FAR), jnp.zeros(d.x.shape, jnp.int32)
+  found = jnp.full_like(d.x, FAR), jnp.zeros(d.x.shape, jnp.int32)
   first = 0
   for kind, shapes in zip(Solids._fields, solids):
 
-    def closer(carry, xs, kind=kind):
-      best, which = carry
-      shape, i = xs
+    def closer(found, shape, i, kind=kind, first=first):
+      best, which = found
       t = _hit(kind, shape, o, d)
-      return (jnp.minimum(best, t), jnp.where(t < best, i, which)), None
+      return jnp.minimum(best, t), jnp.where(t < best, first + i, which)
 
-    n = shapes.taper.shape[0]
-    ids = jnp.arange(first, first + n, dtype=jnp.int32)
-    (best, which), _ = jax.lax.scan(closer, (best, which), (shapes, ids))
-    first += n
-  return best, which
+    found = _fold(closer, found, shapes, _reach(shapes, o, inside))
+    first += shapes.taper.shape[0]
+  return found
 
 
 def blocked(solids: Solids, o: Vec, d: Vec):
   """Whether any solid lies between o and o + d: bool[...]."""
   best = jnp.full_like(d.x, FAR)
   for kind, shapes in zip(Solids._fields, solids):
-
-    def closer(best, shape, kind=kind):
-      return jnp.minimum(best, _hit(kind, shape, o, d)), None
-
-    best, _ = jax.lax.scan(closer, best, shapes)
+    closer = lambda best, shape, _, kind=kind: jnp.minimum(best, _hit(kind, shape, o, d))
+    best = _fold(closer, best, shapes, _present(shapes))
   return best < 1
+
+
+def _present(shapes: Shapes):
+  """bool[N]"""
+  return shapes.centre[:, 1] < ABSENT / 2
+
+
+def _reach(shapes: Shapes, o: Vec, inside: Sequence[Vec]):
+  """bool[N]: those that are there and whose sphere reaches to the inner side of all planes."""
+  reached = _present(shapes)
+  radius = 1.001 * jnp.sqrt((shapes.half**2).sum(-1)) + 1e-3  # more than rounding errors
+  for normal in inside:
+    from_plane = (shapes.centre - jnp.stack(o)[None]) @ jnp.stack(normal)
+    reached &= from_plane > -radius * length(normal)
+  return reached
+
+
+def _fold(step, carry, shapes: Shapes, chosen):
+  """carry = step(carry, shape, its number) for each chosen solid in turn."""
+
+  def one(carry, xs):
+    shape, i, here = xs
+    return jax.lax.cond(here, step, lambda carry, *_: carry, carry, shape, i), None
+
+  return jax.lax.scan(one, carry, (shapes, jnp.arange(len(chosen)), chosen))[0]

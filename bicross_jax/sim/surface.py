@@ -1,5 +1,6 @@
 """What a ray meets: the point, its normal, its texture coordinates and the pixel's footprint."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -67,13 +68,13 @@ def table(world: scene.Scene):
   return jnp.concatenate([jnp.concatenate(columns), *look], 1).T
 
 
-def intersect(world: scene.Scene, origin: Vec, d: Vec):
+def intersect(world: scene.Scene, origin: Vec, d: Vec, inside: Sequence[Vec] = ()):
   """First crossing of anything: (t float32[...], id int32[...]); the sky has t = shapes.FAR.
 
   Ids: the N solids, then N the ground, N + 1 the hall's walls and ceiling, or the sky.
   """
   n = sum(shapes.counts(world.solids))
-  t, which = shapes.nearest(world.solids, origin, d)
+  t, which = shapes.nearest(world.solids, origin, d, inside)
   down = -origin.y / jnp.where(d.y > 1e-6, d.y, 1.0)
   down = jnp.where((d.y > 1e-6) & (down > 0), down, shapes.FAR)
   if world.hall is None:
@@ -86,7 +87,14 @@ def intersect(world: scene.Scene, origin: Vec, d: Vec):
   return jnp.minimum(t, down), jnp.where(down < t, n, which)
 
 
-def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hit:
+def hit(
+  world: scene.Scene,
+  origin: Vec,
+  d: Vec,
+  step_u: Vec,
+  step_v: Vec,
+  inside: Sequence[Vec] = (),
+) -> Hit:
   """Traces rays.
 
   Args:
@@ -94,9 +102,10 @@ def hit(world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec) -> Hi
     origin: Vec of scalars or float32[...].
     d: Vec of float32[...].
     step_u, step_v: Vecs of scalars, change of d from a pixel to the next along the image's axes.
+    inside: as in `shapes.nearest`.
   """
   n = sum(shapes.counts(world.solids))
-  t, which = intersect(world, origin, d)
+  t, which = intersect(world, origin, d, inside)
   # One gather per row: planes that lie whole in memory, which a gather of columns would not give.
   rows = shapes.once(
     [row.at[which].get(mode="promise_in_bounds") for row in table(world)], world.light.exposure

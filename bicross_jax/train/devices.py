@@ -137,10 +137,9 @@ def place(state: TrainState) -> TrainState:
         f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
         f"its first axis must be the {n} devices of this machine"
       )
-  copy = lambda x: jnp.array(x, copy=True)
+  copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))  # one program, not one for every shape
   local = jax.tree.map(lambda x: copy(x) if spread(x) else _spread(x), state.local)
-  rest = jax.tree.map(copy, state.replace(local={}))
-  return replicate(rest).replace(local=local)
+  return replicate(copy(state.replace(local={}))).replace(local=local)
 
 
 def shard(batch: Batch) -> Any:

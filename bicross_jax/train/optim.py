@@ -311,7 +311,8 @@ def _optimiser(groups, direction, schedule, plateau):
     packed, state = inner.update(packed, state, pack(params)[0])
     return unpack(packed), state
 
-  return optax.GradientTransformation(lambda params: inner.init(pack(params)[0]), update)
+  init = jax.jit(lambda params: inner.init(pack(params)[0]))  # else a program for every shape
+  return optax.GradientTransformation(init, update)
 
 
 def _norm(tree):

@@ -58,6 +58,25 @@ def test_patch_embed_is_a_strided_convolution():
   )
 
 
+@pytest.mark.parametrize("bias, standardize", [(True, None), (False, 1e-6)])
+def test_convolutions_together_are_those_alone(bias, standardize):
+  class Both(nn.Module):
+    @nn.compact
+    def __call__(self, x, together):
+      convs = [
+        layers.Conv(n, 3, bias=bias, standardize=standardize, name=name)
+        for n, name in ((4, "one"), (7, "other"), (1, "last"))
+      ]
+      return layers.together(convs, x) if together else [conv(x) for conv in convs]
+
+  x = _noise(2, 10, 12, 5)
+  variables = Both().init(jax.random.key(0), x, True)
+  variables = jax.tree.map(lambda leaf: leaf + _noise(*leaf.shape), variables)
+  assert set(variables["params"]) == {"one", "other", "last"}
+  for have, want in zip(*(Both().apply(variables, x, t) for t in (True, False)), strict=True):
+    np.testing.assert_allclose(have, want, atol=1e-5)
+
+
 @pytest.mark.parametrize("stride", [2, 4])
 def test_upsample_is_a_transposed_convolution(stride):
   x, up = _noise(2, 3, 4, 6), layers.Upsample(5, stride)

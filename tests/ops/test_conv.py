@@ -8,12 +8,14 @@ from bicross_jax.ops import conv
 CASES = [  # batch, height, width, channels in and out, kernel, stride, padding
   (2, 40, 33, 64, 66, 3, 1, ((1, 1), (1, 1))),  # all three by Winograd
   (2, 21, 14, 32, 40, 3, 1, ((1, 1), (1, 1))),
-  (2, 9, 12, 64, 65, 3, 2, ((1, 1), (1, 1))),  # from here the kernel's gradient by shifts
+  (2, 9, 12, 64, 65, 3, 2, ((1, 1), (1, 1))),  # from here the kernel's gradient by rows
   (2, 9, 12, 65, 64, 3, 2, ((0, 1), (0, 1))),
   (1, 10, 7, 64, 64, 3, 1, ((1, 1), (1, 1))),
   (2, 11, 16, 64, 64, 7, 2, ((3, 3), (2, 3))),
   (2, 10, 7, 32, 32, 3, 1, ((0, 1), (0, 1))),
   (2, 11, 16, 5, 7, 7, 2, ((3, 3), (2, 3))),
+  (2, 128, 80, 16, 17, 7, 2, ((2, 3), (2, 3))),  # on more pixels by rows too, few rows at a time
+  (3, 83, 79, 17, 16, 3, 1, ((1, 1), (1, 1))),
 ]
 
 
@@ -31,14 +33,32 @@ def _close(have, want):
   assert np.abs(have - want).max() < 4e-5 * np.abs(want).max()
 
 
-def test_large_maps_need_more_channels():
-  """At 384x384 a head's 128 -> 32 is Winograd's for the kernel's gradient alone."""
-  shapes = [(1, 384, 384, 128), (3, 3, 128, 32)]
-  wins = lambda x, w, **of: conv._winograd_wins(x, w, 1, ((1, 1), (1, 1)), **of)
-  large, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-  small = jax.ShapeDtypeStruct((1, 96, 96, 128), jnp.float32)
-  assert wins(small, kernel) and wins(large, kernel, of_kernel=True)
-  assert not wins(large, kernel)
+@pytest.mark.parametrize(
+  "shape, features, size, stride, chosen",
+  [
+    ((1, 96, 96, 64), 64, 3, 1, ["winograd", "winograd", "winograd_kernel_gradient"]),
+    ((8, 48, 80, 32), 32, 3, 1, ["winograd_kernel_gradient"]),
+    ((8, 96, 160, 16), 16, 7, 2, ["kernel_gradient_by_rows"]),
+    ((8, 96, 160, 3), 16, 7, 2, []),  # narrow
+    ((8, 24, 40, 16), 16, 3, 2, []),  # few pixels
+    ((1, 12, 12, 128), 128, 3, 2, ["kernel_gradient_by_rows"]),  # few pixels, but wide
+  ],
+)
+def test_what_is_faster_is_chosen(shape, features, size, stride, chosen, monkeypatch):
+  """For value, input's gradient and kernel's gradient; the rest is left to XLA."""
+  seen = []
+
+  def watched(function):
+    return lambda *args: seen.append(function.__name__) or function(*args)
+
+  for function in (conv.winograd, conv.winograd_kernel_gradient, conv.kernel_gradient_by_rows):
+    monkeypatch.setattr(conv, function.__name__, watched(function))
+  padding = ((size // 2,) * 2,) * 2
+  given = (shape, (size, size, shape[-1], features))
+  x, kernel = (jax.ShapeDtypeStruct(s, jnp.float32) for s in given)
+  run = lambda x, w: conv.conv(x, w, stride, padding).sum()
+  jax.eval_shape(jax.grad(run, (0, 1)), x, kernel)
+  assert seen == chosen
 
 
 @pytest.mark.parametrize("batch, height, width, c, d, k, stride, padding", CASES)

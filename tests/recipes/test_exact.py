@@ -23,7 +23,7 @@ def _traced(choice):
 
 
 def test_exact_traces_convolutions_alone(monkeypatch):
-  for least in ("_WIDE", "_LARGE", "_WIDE_SHIFTS"):
+  for least in ("_LARGE", "_WIDE", "_WIDE_KERNEL", "_WIDE_FEW", "_WIDE_MANY"):
     monkeypatch.setattr(conv, least, 1)
   for exact, fast in zip(_traced("exact"), _traced("fast"), strict=True):
     convolutions = [text.count("conv_general_dilated[") for text in (exact, fast)]

@@ -1,11 +1,13 @@
 """Intersections against closed forms and against a march along the ray."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax.sim import shapes
+from bicross_jax.sim import camera, shapes
 from bicross_jax.sim.shapes import Vec
 
 
@@ -129,6 +131,24 @@ def test_nearest_names_the_closest_solid():
   assert 50 < met.sum()
   np.testing.assert_array_equal(np.asarray(which)[met], alone.argmin(0)[met])
   np.testing.assert_array_equal(shapes.blocked(solids, vec(0, 0, 0), d), alone.min(0) < 1)
+
+
+@pytest.mark.parametrize("top", [0, 24, 72])
+def test_solids_outside_a_picture_are_left_out_and_no_others(top):
+  """Rows of a picture: the same as by all solids, from some of them."""
+  matrix = jnp.array([[90.0, 0, 79.5], [0, 90, 47.5 - top], [0, 0, 1]])
+  yaw = 0.4
+  cos, sin = math.cos(yaw), math.sin(yaw)
+  pose = camera.Pose(vec(0.5, -1, 1), vec(cos, 0, -sin), vec(0, 1, 0), vec(sin, 0, cos))
+  d, inside = camera.rays(pose, matrix, 24, 160, 2), camera.sides(pose, matrix, 24, 160)
+  kept = 0
+  for seed in range(5):
+    solids = _some_solids(jax.random.key(seed))
+    some = shapes.nearest(solids, pose.position, d, inside)
+    for have, want in zip(some, shapes.nearest(solids, pose.position, d), strict=True):
+      np.testing.assert_array_equal(have, want)
+    kept += sum(int(shapes._reach(s, pose.position, inside).sum()) for s in solids)
+  assert 5 < kept < 45  # of 50
 
 
 def test_solids_move_with_their_velocity():
