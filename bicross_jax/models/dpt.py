@@ -217,7 +217,9 @@ class DPT(nn.Module):
     if self.non_negative:
       y = nn.relu(y)
     depth = 1.0 / jnp.maximum(self.scale * y + self.shift, 1e-8) if self.invert else y
-    return DPTOutput(depth, y, u[0] if u else None, {k: v.astype(jnp.float32) for k, v in features.items()})
+    return DPTOutput(
+      depth, y, u[0] if u else None, {k: v.astype(jnp.float32) for k, v in features.items()}
+    )
 
   def _check(self, x):
     channels = [self.in_channels] + [self.stem_bins] * (self.stem_bins > 0)

@@ -67,7 +67,7 @@ def photometric(key: jax.Array, x: jax.Array, strength: float = 1.0) -> jax.Arra
   between = lambda i, low, high: low + (high - low) * drawn[i]
 
   y = (x + 1) / 2
-  grey = sum(y[..., i : i + 1] for i in range(3)) / 3  # as a mean a kernel of its own, 1 % of a step
+  grey = sum(y[..., i : i + 1] for i in range(3)) / 3  # XLA has a slow kernel for the mean
   y += drawn[0] * (grey - y)
   spread = 0.4 * strength
   y = jnp.clip(y, 1e-3, 1.0) ** jnp.exp(between(1, -spread, spread))

@@ -16,7 +16,6 @@ FLAT, CONSTRUCTION, OBJECT, NATURE, HUMAN, VEHICLE, IGNORE = 0, 1, 2, 3, 4, 5, 2
 PLAIN, CAR_BODY, CAR_CABIN = 0, 1, 2
 
 
-
 class Look(NamedTuple):
   """The appearance of N surfaces; every leaf has the leading axis N.
 

@@ -88,12 +88,7 @@ def intersect(world: scene.Scene, origin: Vec, d: Vec, inside: Sequence[Vec] = (
 
 
 def hit(
-  world: scene.Scene,
-  origin: Vec,
-  d: Vec,
-  step_u: Vec,
-  step_v: Vec,
-  inside: Sequence[Vec] = (),
+  world: scene.Scene, origin: Vec, d: Vec, step_u: Vec, step_v: Vec, inside: Sequence[Vec] = ()
 ) -> Hit:
   """Traces rays.
 

@@ -6,6 +6,7 @@ due every `checkpoint_every` steps, whenever a validation is the best so far, an
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 import contextlib
 import math
 import os
@@ -188,14 +189,19 @@ class _Training:
       f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
     )
     try:
-      if self.record.before is None:
-        self.record.before = self._measure()
-      if self.step and self._due("validate_every") and self.record.validated != self.step:
-        self._validate()  # it was stopped between this step and its validation
-        self._save()
-      if self.step < self.steps:
-        with prefetch.Prefetcher(data.train(self.step), devices.shard) as batches:
-          self._train(batches)
+      with contextlib.ExitStack() as stack:
+        if self.step < self.steps:
+          ahead = prefetch.Prefetcher(data.train(self.step), devices.shard)
+          batches = stack.enter_context(ahead)
+          batch = self._next(batches)
+          compiling = self._compile(batch, stack.enter_context(futures.ThreadPoolExecutor(1)))
+        if self.record.before is None:
+          self.record.before = self._measure()
+        if self.step and self._due("validate_every") and self.record.validated != self.step:
+          self._validate()  # it was stopped between this step and its validation
+          self._save()
+        if self.step < self.steps:
+          self._train(self._compiled(*compiling), batch, batches)
     except _StopRequested:
       self._stop()
     self._wait()
@@ -209,10 +215,9 @@ class _Training:
     shown.message(f"time: {spent}")
     return result
 
-  def _train(self, batches):
+  def _train(self, train_step, batch, batches):
     """All steps that are left."""
-    batch = self._next(batches)
-    train_step, running = self._compile(batch), []
+    running = []
     rows = math.prod(jax.tree.leaves(batch)[0].shape[:2])
     self.shown.begin()
     seconds = self.record.seconds
@@ -251,15 +256,20 @@ class _Training:
       raise errors.UserError(f"the training data ended after {self.step} of {self.steps} steps")
     return batch
 
-  def _compile(self, batch):
-    """The compiled step; also the window, that of the checkpoint when resuming."""
+  def _compile(self, batch, thread):
+    """Begins to compile the step in a thread: (future, the window that it starts with)."""
     with self.record.clock("compile"):
       lowered = devices.parallel_step(self.recipe.train_step).lower(self.state, batch, self.key)
-      compiled = lowered.compile(devices.compiler_options())
-      processes.meet()
     window = windows.empty(lowered.out_info[1], _watched(self.state))
     if self.record.window is not None:
       window = windows.from_json(self.record.window, window)
+    return thread.submit(lowered.compile, devices.compiler_options()), window
+
+  def _compiled(self, compiling, window):
+    """The step, when all processes have compiled it."""
+    with self.record.clock("compile"):
+      compiled = compiling.result()
+      processes.meet()
     self.window = devices.replicate(window)
     self.shown.message(f"compiled the step in {self.record.seconds['compile']:.1f} s")
     return compiled

@@ -332,8 +332,8 @@ def test_step_takes_nothing_from_the_host(toy, monkeypatch, tmp_path):
   recipe = toy.create()
 
   class Training(loop._Training):
-    def _compile(self, batch):
-      step = super()._compile(batch)
+    def _compiled(self, *compiling):
+      step = super()._compiled(*compiling)
 
       def guarded(*args):
         with jax.transfer_guard("disallow"):
