@@ -18,6 +18,7 @@ import tensorflow as tf  # isort: skip
 import tensorflow_datasets as tfds  # isort: skip
 
 THREADS = min(16, max(2, (os.cpu_count() or 2) // 2))
+_KEPT = 1 << 29  # bytes of examples that a part keeps in memory, as reading takes a core's time
 CROPS = ("bottom", "random", "none")
 MADE = ("frame", "crop", "mask", "reset")  # fields that no set stores: the pipeline makes them
 
@@ -56,6 +57,7 @@ class Records:
     split = builder.info.splits[part]
     self.size = split.num_examples
     self._problems: list[errors.UserError] = []
+    self._room = _KEPT  # bytes
     self._files = [
       str(file) for file, n in zip(split.filepaths, split.shard_lengths) for _ in range(n)
     ]
@@ -87,23 +89,43 @@ class Records:
     """
     stored = [name for name in dict.fromkeys((*names, *whole)) if name not in MADE]
     sized = next(iter([*fields.maps(stored, own), *self._maps()]))  # it tells the frame's size
-    wanted = dict.fromkeys(("key", *stored, sized), True)
-    record = tf.numpy_function(self._record, [index], tf.string)
-    with storage.quiet():
-      features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
-      found = features.deserialize_example(tf.ensure_shape(record, []))
+    found = self._found(index, list(dict.fromkeys(("key", *stored, sized))))
     frame = tf.shape(found[sized])[:2]
     box = self._box(frame, place)
     found.update(frame=frame, crop=box, mask=tf.constant(True), reset=tf.constant(True))
     view = {name: self._cut(fields.get(name, own), found[name], box) for name in names}
     return view, {name: found[name] for name in ("key", "frame", "crop", *whole)}
 
-  def _record(self, index):
-    try:
-      return self._source[int(index)]
-    except (RuntimeError, ValueError, OSError, IndexError) as error:
-      self._problems.append(storage.damaged(self._files[int(index)], str(error)))
-      return self._zeros()  # what is raised in here TensorFlow logs itself, with a traceback
+  def _found(self, index, names):
+    """Fields of one example as they are stored; read once, and kept where there is room."""
+    wanted = dict.fromkeys(names, True)
+    with storage.quiet():
+      features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
+    decode = tf.function(lambda record: list(map(features.deserialize_example(record).get, names)))
+    kept: dict[int, list[np.ndarray]] = {}
+
+    def find(index):
+      index = int(index)
+      if index in kept:
+        return kept[index]
+      try:
+        found = [x.numpy() for x in decode(tf.constant(self._source[index]))]
+      except (RuntimeError, ValueError, OSError, IndexError, tf.errors.OpError) as error:
+        self._problems.append(storage.damaged(self._files[index], str(error)))
+        # What is raised in here TensorFlow logs itself, with a traceback.
+        return [x.numpy() for x in decode(tf.constant(self._zeros()))]
+      size = sum(x.nbytes for x in found if isinstance(x, np.ndarray))
+      if size <= self._room:
+        self._room -= size
+        kept[index] = found
+      return found
+
+    specs = {name: features.get_tensor_info()[name] for name in names}
+    found = tf.numpy_function(find, [index], [spec.tf_dtype for spec in specs.values()])
+    return {
+      name: tf.ensure_shape(x, spec.shape)
+      for (name, spec), x in zip(specs.items(), found, strict=True)
+    }
 
   def _zeros(self) -> bytes:
     """A serialised example of zeros, of the size of the view."""

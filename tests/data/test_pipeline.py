@@ -1,3 +1,4 @@
+import collections
 import itertools
 import os
 import subprocess
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import pipeline
+from bicross_jax.data import pipeline, pipeline_records
 
 
 @pytest.fixture
@@ -66,6 +67,30 @@ def test_training_batches_have_the_fields_of_the_spec(batches, world_spec):
 def test_started_at_a_step_it_goes_on_as_if_never_stopped(batches):
   whole = _take(batches(), 15)  # two and a half epochs
   _assert_equal(_take(batches(), 7, start=8), whole[8:])
+
+
+@pytest.mark.parametrize("room, times", [(1 << 29, 1), (0, 3), (100_000, None)])
+def test_examples_stay_in_memory_where_there_is_room(opened, world_spec, monkeypatch, room, times):
+  epochs, steps = 3, opened().sizes["train"] // 2
+  monkeypatch.setattr(pipeline_records, "_KEPT", 0)
+  want = _take(opened(batch_size=2).batches(world_spec, seed=0), epochs * steps)
+  monkeypatch.setattr(pipeline_records, "_KEPT", room)
+  data = opened(batch_size=2)
+  records = data.records("train")
+  files, read = records._source, collections.Counter()
+
+  class Watched:
+    def __getitem__(self, index):
+      read[index] += 1
+      return files[index]
+
+  records._source = Watched()
+  _assert_equal(_take(data.batches(world_spec, seed=0), epochs * steps), want)
+  assert len(read) == records.size
+  if times:
+    assert min(read.values()) == times  # some are read ahead for another epoch
+  else:
+    assert sum(read.values()) < epochs * records.size
 
 
 def test_epochs_cover_the_set_in_orders_that_the_seed_determines(batches):
