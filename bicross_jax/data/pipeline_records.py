@@ -58,6 +58,7 @@ class Records:
     self.size = split.num_examples
     self._problems: list[errors.UserError] = []
     self._room = _KEPT  # bytes
+    self._kept: dict[tuple[str, ...], dict[int, list[np.ndarray]]] = {}  # names -> index -> fields
     self._files = [
       str(file) for file, n in zip(split.filepaths, split.shard_lengths) for _ in range(n)
     ]
@@ -97,12 +98,12 @@ class Records:
     return view, {name: found[name] for name in ("key", "frame", "crop", *whole)}
 
   def _found(self, index, names):
-    """Fields of one example as they are stored; read once, and kept where there is room."""
-    wanted = dict.fromkeys(names, True)
+    """{name: tensor} of an example as it is stored; read once, and kept where there is room."""
+    wanted = tfds.decode.PartialDecoding(dict.fromkeys(names, True))
     with storage.quiet():
-      features = tfds.decode.PartialDecoding(wanted).extract_features(self._features)
+      features = wanted.extract_features(self._features)
     decode = tf.function(lambda record: list(map(features.deserialize_example(record).get, names)))
-    kept: dict[int, list[np.ndarray]] = {}
+    kept = self._kept.setdefault(tuple(names), {})
 
     def find(index):
       index = int(index)
@@ -115,7 +116,7 @@ class Records:
         # What is raised in here TensorFlow logs itself, with a traceback.
         return [x.numpy() for x in decode(tf.constant(self._zeros()))]
       size = sum(x.nbytes for x in found if isinstance(x, np.ndarray))
-      if size <= self._room:
+      if size <= self._room and index not in kept:  # which another thread may have read
         self._room -= size
         kept[index] = found
       return found

@@ -104,7 +104,7 @@ VARIANTS = {
     head=(8, 8),
     late=True,
     stem=8,
-    stages=(8, 16, 16),
+    stages=(16, 16, 16),  # with 8, conv3 had two weights an output: standardised always -1 and 1
     depths=(1, 1, 1),
     groups=2,
   ),

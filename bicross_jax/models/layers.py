@@ -78,10 +78,10 @@ def together(convs: Sequence[Conv], x: jax.Array) -> list[jax.Array]:
 
   Args:
     convs: bound modules.
-    x: [B, H, W, C].
+    x: float[B, H, W, C].
 
   Returns:
-    The result of each.
+    The result of each, dtype[B, ceil(H/s), ceil(W/s), its features].
   """
   weights = [module.weights(x.shape[-1]) for module in convs]
   kernels, biases = (

@@ -84,7 +84,16 @@ def intrinsics(rig: domains.Rig, height: int, width: int):
 
 
 def sides(camera: Pose, matrix, height: int, width: int) -> tuple[Vec, ...]:
-  """Normals of the four planes through the camera that bound an image's rays; they point inwards."""
+  """Normals of the four planes through the camera that bound an image's rays; they point inwards.
+
+  Args:
+    camera: the pose.
+    matrix: float32[3, 3] intrinsics.
+    height, width: of the image.
+
+  Returns:
+    Vecs of scalars, not of unit length: left, right, top, bottom (`shapes.nearest`).
+  """
   (left, right), (top, bottom) = (
     ((-0.5 - centre) / focal, (size - 0.5 - centre) / focal)
     for size, centre, focal in (

@@ -232,7 +232,7 @@ def blocked(solids: Solids, o: Vec, d: Vec):
 
 
 def _present(shapes: Shapes):
-  """bool[N]"""
+  """bool[N]: those that are there."""
   return shapes.centre[:, 1] < ABSENT / 2
 
 

@@ -137,9 +137,8 @@ def place(state: TrainState) -> TrainState:
         f"state.local{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}: "
         f"its first axis must be the {n} devices of this machine"
       )
-  copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))  # one program, not one for every shape
-  local = jax.tree.map(lambda x: copy(x) if spread(x) else _spread(x), state.local)
-  return replicate(copy(state.replace(local={}))).replace(local=local)
+  local = jax.tree.map(lambda x: _copy(x) if spread(x) else _spread(x), state.local)
+  return replicate(_copy(state.replace(local={}))).replace(local=local)
 
 
 def shard(batch: Batch) -> Any:
@@ -288,6 +287,12 @@ def enable_compile_cache() -> pathlib.Path | None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
   return folder
+
+
+@jax.jit
+def _copy(tree):
+  """The same in memory of its own: one program, not one for every shape."""
+  return jax.tree.map(jnp.copy, tree)
 
 
 def _mesh() -> Mesh:
