@@ -82,9 +82,14 @@ def copies(step, workdir, place, most=25):
   """Yields a list of copies of a run's folder, filled with one before each change; see `changes`."""
   made = []
 
+  def copy_file(source, target):
+    # Threads that are not Python's do not wait: a lock file may be gone since its folder was listed.
+    with contextlib.suppress(FileNotFoundError):
+      shutil.copy2(source, target)
+
   def copy(number):
     if number <= most:
-      made.append(shutil.copytree(workdir, place / str(number)))
+      made.append(shutil.copytree(workdir, place / str(number), copy_function=copy_file))
 
   end = changes(step, copy)
   try:
