@@ -41,10 +41,18 @@ FIELDS: Mapping[str, Field] = {
   "rgb_right": Field("map", ("uint8",), meaning="sRGB of the stereo partner"),
   "spike": Field("map", ("uint8",), meaning="spikes packed along time [H, W, T/8]"),
   "spike_right": Field("map", ("uint8",), meaning="spikes of the stereo partner"),
-  "events": Field("map", ("uint8", "uint16"), high=4, meaning="event counts [H, W, T, C]"),
+  "events": Field(
+    "map",
+    ("uint8", "uint16"),
+    high=4,
+    meaning="event counts [H, W, T, C]; C is L_ON, L_OFF and, of a pair, R_ON, R_OFF",
+  ),
   "event_image": Field("map", ("uint8",), meaning="EvDistill's encoding [H, W, 2]"),
   "depth": Field(
     "map", ("float32",), truth=True, low=2, high=50, meaning="metres [H, W], 0 = unknown"
+  ),
+  "depth_before": Field(
+    "map", ("float32",), truth=True, low=2, high=50, meaning="metres when the event window begins"
   ),
   "label": Field(
     "map", ("uint8",), unknown=255, truth=True, high=6, meaning="class [H, W], 255 = ignore"
@@ -116,6 +124,25 @@ def mirror(field: Field, x: Any, width: int) -> Any:
     sign[0, 0, 2] = -1
     return x * sign + _at_principal_point(width - 1, 0)[None]
   return -x if field.kind == "baseline" else x
+
+
+def upend(field: Field, x: Any, height: int) -> Any:
+  """A field of a batch after all its maps are turned upside down.
+
+  Args:
+    field, x: as for `mirror`; `height` is that of the maps, in pixels.
+
+  Returns:
+    The map with its rows in reverse order; intrinsics with the principal point at height - 1 - cy;
+    everything else as it was: the stereo partner stays where it is.
+  """
+  if field.kind == "map":
+    return x[:, ::-1]
+  if field.kind == "intrinsics":
+    sign = np.ones((1, 3, 3), np.float32)
+    sign[0, 1, 2] = -1
+    return x * sign + _at_principal_point(0, height - 1)[None]
+  return x
 
 
 def random(rng: np.random.Generator, field: Field, shape, dtype) -> np.ndarray:

@@ -27,6 +27,14 @@ def test_a_mirrored_camera_sees_the_mirrored_world():
   np.testing.assert_allclose(_project(mirrored, POINTS * [-1, 1, 1]), want, rtol=1e-6)
 
 
+def test_a_camera_that_stands_on_its_head_sees_the_world_upside_down():
+  seen = _project(MATRIX, POINTS)
+  turned = fields.upend(fields.get("intrinsics"), MATRIX[None], HEIGHT)[0]
+  want = np.stack([seen[:, 0], HEIGHT - 1 - seen[:, 1]], 1)
+  np.testing.assert_allclose(_project(turned, POINTS * [1, -1, 1]), want, rtol=1e-6)
+  assert fields.upend(fields.get("baseline"), np.float32([0.5]), HEIGHT) == np.float32(0.5)
+
+
 def test_a_mirrored_stereo_pair_has_its_partner_on_the_other_side():
   """Disparity f b / z of the partner at +b; in the mirrored pair the partner stands at -b."""
   baseline = 0.5
@@ -57,10 +65,12 @@ def test_every_map_is_cut_and_mirrored_along_its_pixel_axes(name):
   shape = shape.get(name, (2, HEIGHT, WIDTH, 2))
   x = fields.random(np.random.default_rng(0), field, shape, field.dtypes[0])
   np.testing.assert_array_equal(fields.mirror(field, x, WIDTH), np.flip(x, 2))
+  np.testing.assert_array_equal(fields.upend(field, x, HEIGHT), np.flip(x, 1))
   np.testing.assert_array_equal(fields.cut(field, x[0], (2, 3, 4, 5)), x[0][2:6, 3:8])
 
 
-def test_random_flips_take_whole_examples():
+@pytest.mark.parametrize("vertical", [False, True])
+def test_random_flips_take_whole_examples(vertical):
   rng = np.random.default_rng(1)
   shapes = {
     "rgb": ((64, 4, 6, 3), np.uint8),
@@ -72,11 +82,16 @@ def test_random_flips_take_whole_examples():
   }
   own = {"mine": fields.Field("map", ("float32",), high=1)}
   batch = {n: fields.random(rng, fields.get(n, own), s, t) for n, (s, t) in shapes.items()}
-  out = jax.device_get(inputs.random_flip(jax.random.key(0), batch, own))
-  flipped = np.array(out["baseline"]) < 0
+  turn, size = (fields.upend, 4) if vertical else (fields.mirror, 6)
+  flip = lambda share: inputs.random_flip(
+    jax.random.key(0), batch, own, share=share, vertical=vertical
+  )
+  out = jax.device_get(flip(0.5))
+  flipped = (out["depth"] != batch["depth"]).any((1, 2))
   assert 16 < flipped.sum() < 48
+  np.testing.assert_array_equal(jax.device_get(flip(0.0))["rgb"], batch["rgb"])
   for name, x in batch.items():
-    want = np.asarray(fields.mirror(fields.get(name, own), x, 6))
+    want = np.asarray(turn(fields.get(name, own), x, size))
     np.testing.assert_array_equal(out[name][flipped], want[flipped], name)
     np.testing.assert_array_equal(out[name][~flipped], x[~flipped], name)
     assert out[name].dtype == x.dtype
@@ -109,4 +124,4 @@ def test_random_numbers_are_such_as_the_field_may_hold(name):
 def test_kinds_are_known():
   assert {f.kind for f in fields.FIELDS.values()} <= set(fields.KINDS)
   assert fields.maps(["baseline", "rgb", "intrinsics", "depth"]) == ["rgb", "depth"]
-  assert [n for n, f in fields.FIELDS.items() if f.truth] == ["depth", "label"]
+  assert [n for n, f in fields.FIELDS.items() if f.truth] == ["depth", "depth_before", "label"]

@@ -132,6 +132,8 @@ _DATA: Rules = {
   "height": whole(1, SIDE),
   "width": whole(1, SIDE),
   "steps": whole(8, 1 << 16, multiple=8),
+  "bins": whole(1, 1 << 10),
+  "cameras": whole(1, 2),
   "sensors": several(text(r"\w+", "the name of a field")),
   "train": whole(0),
   "validation": whole(0),

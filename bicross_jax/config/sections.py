@@ -74,6 +74,8 @@ def world(domain: str = "clear") -> ConfigDict:
       height=96,
       width=160,
       steps=128,  # of a spike stream
+      bins=1,  # of event counts: parts of equal length that an event window is divided into
+      cameras=2,  # of event counts: 1 is the left camera alone
       sensors=(),  # the fields that are rendered; (): all
       train=500,
       validation=100,
@@ -93,6 +95,8 @@ def real(name: str, domain: str, height: int, width: int) -> ConfigDict:
       height=height,
       width=width,
       steps=128,  # of a spike stream
+      bins=1,  # of event counts: parts of equal length that an event window is divided into
+      cameras=2,  # of event counts: 1 is the left camera alone
       sensors=(),  # the fields that are used; (): what the set has by default
       allow_missing=False,  # leave out frames that lack files
       parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"

@@ -10,7 +10,7 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import dpt, projection, spike_unet
+from bicross_jax.models import dpt, projection, spike_unet, stereospike
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "find", "init"]
@@ -19,6 +19,8 @@ MODELS = {
   "dpt": dpt.DPT,
   "projection_head": projection.ProjectionHead,
   "spike_unet": spike_unet.SpikeUNet,
+  "stereospike": stereospike.StereoSpike,
+  "stereospike_ann": stereospike.StereoSpikeANN,
 }
 
 

@@ -62,9 +62,14 @@ def network_input(batch, modality: str, shape: tuple[int, int], bins: int = 0) -
 
 
 def random_flip(
-  key: jax.Array, batch: Mapping[str, jax.Array], own: Mapping[str, fields.Field] | None = None
+  key: jax.Array,
+  batch: Mapping[str, jax.Array],
+  own: Mapping[str, fields.Field] | None = None,
+  *,
+  share: float = 0.5,
+  vertical: bool = False,
 ) -> dict[str, jax.Array]:
-  """Mirrors each example left to right with probability one half, all its fields alike.
+  """Mirrors some examples left to right, or turns them upside down, all their fields alike.
 
   What that does to a field (a map, the principal point, the baseline) `fields` says.
 
@@ -72,23 +77,27 @@ def random_flip(
     key: PRNG key.
     batch: fields with the batch in front, at least one of them a map [B, H, W, ...].
     own: fields of a recipe's own.
+    share: probability that an example is flipped.
+    vertical: upside down instead of left to right.
 
   Returns:
     The batch with the same shapes.
 
   Raises:
-    ValueError: there is no map in it, or its maps differ in width.
+    ValueError: there is no map in it, or its maps differ in the size that is flipped.
     KeyError: a field that nobody has declared.
   """
-  widths = {batch[name].shape[2] for name in fields.maps(batch, own)}
-  if len(widths) != 1:
-    raise ValueError(f"random_flip takes maps of one width, not {sorted(widths) or 'no map'}")
-  (width,) = widths
-  size = next(iter(batch.values())).shape[0]
-  flip = jax.random.bernoulli(key, 0.5, (size,))
+  axis, flipped = (1, fields.upend) if vertical else (2, fields.mirror)
+  sizes = {batch[name].shape[axis] for name in fields.maps(batch, own)}
+  if len(sizes) != 1:
+    side = "height" if vertical else "width"
+    raise ValueError(f"random_flip takes maps of one {side}, not {sorted(sizes) or 'no map'}")
+  (size,) = sizes
+  rows = next(iter(batch.values())).shape[0]
+  flip = jax.random.bernoulli(key, share, (rows,))
 
   def one(name, x):
-    where = flip.reshape((size,) + (1,) * (x.ndim - 1))
-    return jnp.where(where, fields.mirror(fields.get(name, own), x, width), x)
+    where = flip.reshape((rows,) + (1,) * (x.ndim - 1))
+    return jnp.where(where, flipped(fields.get(name, own), x, size), x)
 
   return {name: one(name, x) for name, x in batch.items()}

@@ -28,11 +28,28 @@ class _Taps(NamedTuple):
 def nearest(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
   """Nearest neighbour by torch's rule: output i takes input floor(i * in / out)."""
   _check(x, shape)
+  if jnp.issubdtype(x.dtype, jnp.floating):
+    return _separable(x, shape, "nearest")
   for axis, size in zip((1, 2), shape):
     old = x.shape[axis]
     if old != size:
       x = jnp.take(x, np.arange(size) * old // size, axis=axis)
   return x
+
+
+def nearest_part(x: jax.Array, axis: int, whole: int, start: int, count: int) -> jax.Array:
+  """A part of what `nearest` makes of one axis.
+
+  Args:
+    x: float[...].
+    axis: which.
+    whole: size that the axis would be resized to.
+    start, count: the first and the number of the rows that are wanted of it.
+
+  Returns:
+    float[...] with `count` rows along the axis.
+  """
+  return _resize_axis(x, axis, x.shape[axis], count, ("nearest", whole, start))
 
 
 def bilinear(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -66,7 +83,7 @@ def _separable(x, shape, kind):
   for axis in axes:
     old, new = x.shape[axis], int(shape[axis - 1])
     if old != new:
-      x = _resize_axis(x, axis, old, new, kind)
+      x = _resize_axis(x, axis, old, new, ("nearest", new, 0) if kind == "nearest" else kind)
   return x
 
 
@@ -97,13 +114,20 @@ def _gather(x, axis, taps):
   total = 0.0
   for index, weight in zip(taps.index.T, taps.weight.T):
     tap = rows.at[(first + index).ravel()].get(mode="promise_in_bounds")
-    total += tap * np.tile(weight, lead)[:, None]
+    total += tap if (weight == 1).all() else tap * np.tile(weight, lead)[:, None]
   return total.astype(x.dtype).reshape(*x.shape[:axis], -1, *tail)
 
 
 @functools.lru_cache(maxsize=256)
-def _table(old: int, new: int, kind: str) -> _Taps:
-  """The taps of output rows 0..new-1 among input rows 0..old-1."""
+def _table(old: int, new: int, kind: str | tuple[str, int, int]) -> _Taps:
+  """The taps of output rows 0..new-1 among input rows 0..old-1.
+
+  Nearest is ("nearest", size, start): `new` rows of `size`, from `start` on.
+  """
+  if isinstance(kind, tuple):
+    _, size, start = kind
+    index = (np.arange(start, start + new) * old // size).astype(np.int32)[:, None]
+    return _Taps(index, np.ones(index.shape, np.float32))
   i = np.arange(new, dtype=np.float64)
   if kind == "linear_corners":
     at = i * ((old - 1) / (new - 1) if new > 1 else 0.0)
@@ -130,7 +154,7 @@ def _keys(t, a=-0.75):
 
 
 @functools.lru_cache(maxsize=256)
-def _transposed_table(old: int, new: int, kind: str) -> _Taps:
+def _transposed_table(old: int, new: int, kind: str | tuple[str, int, int]) -> _Taps:
   """The table of the transposed matrix: for every input row, the output rows that use it."""
   taps = _table(old, new, kind)
   dense = np.zeros((old, new), np.float32)

@@ -1,0 +1,1 @@
+"""StereoSpike: spiking networks that see depth in events (Rancon et al. 2021)."""
