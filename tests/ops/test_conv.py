@@ -16,6 +16,8 @@ CASES = [  # batch, height, width, channels in and out, kernel, stride, padding
   (2, 11, 16, 5, 7, 7, 2, ((3, 3), (2, 3))),
   (2, 128, 80, 16, 17, 7, 2, ((2, 3), (2, 3))),  # on more pixels by rows too, few rows at a time
   (3, 83, 79, 17, 16, 3, 1, ((1, 1), (1, 1))),
+  (2, 12, 14, 9, 5, 5, 1, ((0, 0), (0, 0))),  # the middle of the padded one
+  (2, 12, 14, 65, 64, 3, 1, ((0, 0), (0, 0))),
 ]
 
 
