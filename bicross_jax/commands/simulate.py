@@ -44,18 +44,21 @@ import re
 from bicross_jax import cli, errors, files
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+  """A number above 0, of an argument."""
   number = float(text)
   if not 0 < number < float("inf"):
     raise argparse.ArgumentTypeError(f"{text} is not positive")
   return number
 
 
-def _not_negative(text: str) -> float:
-  return 0.0 if float(text) == 0 else _positive(text)
+def not_negative(text: str) -> float:
+  """A number that is not below 0, of an argument."""
+  return 0.0 if float(text) == 0 else positive(text)
 
 
-def _size(text: str) -> tuple[int, int]:
+def size(text: str) -> tuple[int, int]:
+  """(height, width) of an argument HEIGHTxWIDTH."""
   match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
   if not match:
     raise argparse.ArgumentTypeError(f"{text} is no size such as 250x400 (height x width)")
@@ -87,16 +90,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--output", type=pathlib.Path, help=".dat or .npy file, or a folder")
   add("--windows", action="store_true", help="a window for each frame instead of one stream")
   add("--steps", type=int, default=128, help="steps of a window (default 128)")
-  add("--fps", type=_positive, help="frames a second (default: the video's times, the set's rate)")
-  add("--rate", type=_positive, default=20000.0, help="steps a second (default 20000)")
+  add("--fps", type=positive, help="frames a second (default: the video's times, the set's rate)")
+  add("--rate", type=positive, default=20000.0, help="steps a second (default 20000)")
   add("--interpolation", choices=("linear", "flow"), help="default linear; of a set flow")
-  add("--size", type=_size, help="resize frames to HEIGHTxWIDTH first")
-  add("--gain", type=_positive, default=1.0, help="charge of white in one step (default 1)")
-  add("--threshold", type=_positive, default=2.0, help="charge of a spike (default 2)")
+  add("--size", type=size, help="resize frames to HEIGHTxWIDTH first")
+  add("--gain", type=positive, default=1.0, help="charge of white in one step (default 1)")
+  add("--threshold", type=positive, default=2.0, help="charge of a spike (default 2)")
   add("--no_random_phase", action="store_true", help="start all pixels empty")
-  add("--shot_noise", type=_not_negative, default=0.0, help="charge of one photoelectron")
-  add("--dark_current", type=_not_negative, default=0.0, help="charge of one step without light")
-  add("--fixed_pattern", type=_not_negative, default=0.0, help="relative spread of pixel gains")
+  add("--shot_noise", type=not_negative, default=0.0, help="charge of one photoelectron")
+  add("--dark_current", type=not_negative, default=0.0, help="charge of one step without light")
+  add("--fixed_pattern", type=not_negative, default=0.0, help="relative spread of pixel gains")
   add("--seed", type=int, default=0)
   add("--overwrite", action="store_true", help="replace outputs of another size")
   args = parser.parse_args(argv)
@@ -146,7 +149,7 @@ def _is_folder(args) -> bool:
 def main(argv: Sequence[str]) -> int:
   """Simulates what the arguments say; returns the exit status."""
   args = parse(argv)
-  frames = _frames(args) if args.input is not None else None
+  frames = open_frames(args.input, args.fps) if args.input is not None else None
   if args.output:
     files.check_output_folder(args.output if _is_folder(args) else args.output.parent)
   import tqdm
@@ -191,18 +194,26 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def _frames(args):
-  """The frames of the input, with their times."""
+def open_frames(path: pathlib.Path, fps: float | None):
+  """The frames of a video or a folder (`formats.video.Frames`), with their times.
+
+  Args:
+    path: of the input.
+    fps: frames a second; None: as the video says.
+
+  Raises:
+    errors.UserError: nothing says when the frames were taken.
+  """
   import numpy as np
 
   from bicross_jax.data.formats import video
 
-  frames = video.open_frames(args.input)
-  if args.fps:
-    frames = frames._replace(times=np.arange(len(frames.names)) / args.fps)
+  frames = video.open_frames(path)
+  if fps:
+    frames = frames._replace(times=np.arange(len(frames.names)) / fps)
   if frames.times is None:
     raise errors.UserError(
-      f"{errors.shown(args.input)} does not say when its frames were taken; give --fps"
+      f"{errors.shown(path)} does not say when its frames were taken; give --fps"
     )
   return frames
 

@@ -1,7 +1,8 @@
 """The synthetic world as a data set: which fields it has, and what of a config makes them.
 
 A set without sequences has one scene an example. With `sequence` n each scene is seen n times,
-`1 / FPS` seconds apart, by a camera that drives through it (`sim.drive`): a recording of n windows.
+`1 / rate(...)` seconds apart, by a camera that drives through it (`sim.drive`): a recording of n
+windows. Windows of events follow each other without a gap.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,9 @@ import numpy as np
 from bicross_jax import errors
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
 from bicross_jax.sim import domains, drive
-from bicross_jax.sim.world import SENSORS
+from bicross_jax.sim.world import DEFAULT, EVENT_WINDOW, SENSORS
 
-FPS = 10.0  # windows a second of a sequence
-# The fields of a config that chooses none.
-DEFAULT = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
+FPS = 10.0  # windows a second of a sequence without events
 
 
 class World(DataSet):
@@ -45,7 +44,12 @@ class World(DataSet):
         raise errors.UserError(
           f"config.{section}.{part}={config[part]}: the world needs at least 1 example to {part}"
         )
-    longest = int(drive.LENGTH * FPS)
+    if config.get("cameras", 2) != 2:
+      raise errors.UserError(
+        f"config.{section}.cameras={config.cameras}: the world has two event cameras; a network sees "
+        "one of them with config.input.cameras=1"
+      )
+    longest = int(drive.LENGTH * rate(_sensors(config)))
     if config.get("sequence", 0) > longest:
       raise errors.UserError(
         f"config.{section}.sequence={config.sequence}: a scene of the world lasts {longest} windows"
@@ -53,7 +57,7 @@ class World(DataSet):
 
   def fields(self, config: Any) -> Mapping[str, Stored]:
     """Those of the chosen sensors, or of `DEFAULT`; see `DataSet.fields`."""
-    every = stored(config.height, config.width, config.steps)
+    every = stored(config.height, config.width, config.steps, config.get("bins", 1))
     return {name: every[name] for name in _sensors(config)}
 
   def build(self, config: Any, section: str, part: str) -> Any:
@@ -64,6 +68,8 @@ class World(DataSet):
     parameters = {name: config[name] for name in ("domain", "height", "width", "steps", *PARTS)}
     parameters["sensors"] = _sensors(config)
     parameters["windows"] = max(1, config.get("sequence", 0))
+    if "events" in parameters["sensors"]:
+      parameters["bins"] = config.get("bins", 1)
     return storage.prepare(
       world.World, world.WorldConfig(**parameters), storage.root(config.data_dir)
     )
@@ -79,10 +85,16 @@ class World(DataSet):
       steps=config.steps,
       fps=fps,
       sensors=_sensors(config),
+      bins=config.get("bins", 1),
     )
     for i, frame in enumerate(frames):
       key = f"{config.domain}, drive, {i / fps:.1f} s"
       yield {"key": key, "reset": np.bool_(drive.begins(i, fps)), **frame}
+
+
+def rate(sensors: tuple[str, ...]) -> float:
+  """Windows a second of a sequence."""
+  return 1 / EVENT_WINDOW if "events" in sensors else FPS
 
 
 def _sensors(config) -> tuple[str, ...]:
@@ -90,12 +102,13 @@ def _sensors(config) -> tuple[str, ...]:
   return tuple(name for name in SENSORS if name in chosen)
 
 
-def stored(height: int, width: int, steps: int) -> dict[str, Stored]:
+def stored(height: int, width: int, steps: int, bins: int = 1) -> dict[str, Stored]:
   """How what each sensor sees is stored.
 
   Args:
     height, width: of the images, pixels.
     steps: of a spike stream.
+    bins: of event counts.
   """
   return {
     "rgb": Stored((height, width, 3), "uint8"),
@@ -105,6 +118,8 @@ def stored(height: int, width: int, steps: int) -> dict[str, Stored]:
     "label": Stored((height, width), "uint8"),
     "intrinsics": Stored((3, 3), "float32"),
     "baseline": Stored((), "float32"),
+    "events": Stored((height, width, bins, 4), "uint8"),
+    "depth_before": Stored((height, width), "float32"),
   }
 
 

@@ -25,7 +25,8 @@ def frames(
   width: int,
   steps: int = 128,
   fps: float = 10.0,
-  sensors: tuple[str, ...] = world.SENSORS,
+  sensors: tuple[str, ...] = world.DEFAULT,
+  bins: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
   """Frames of a drive along a street, or of a slow look around in a room.
 
@@ -41,11 +42,12 @@ def frames(
     steps: of each spike stream.
     fps: frames a second.
     sensors: of `world.SENSORS`.
+    bins: of event counts.
 
   Yields:
     {sensor: array}, as `world.sense` gives them.
   """
-  render = _renderer(domain.name, height, width, steps, sensors)
+  render = _renderer(domain.name, height, width, steps, sensors, bins)
   each = _frames_of_a_scene(fps)
   for i in range(count):
     yield jax.device_get(render(jax.random.fold_in(key, i // each), i % each, i % each / fps))
@@ -89,7 +91,8 @@ def frame(
   width: int,
   steps: int = 128,
   keyframes: int = 3,
-  sensors: tuple[str, ...] = world.SENSORS,
+  sensors: tuple[str, ...] = world.DEFAULT,
+  bins: int = 1,
 ) -> dict[str, jnp.ndarray]:
   """One frame of a drive through one scene; to be jitted with all but key, number and time static.
 
@@ -102,6 +105,7 @@ def frame(
     steps: of the spike stream.
     keyframes: as in `world.sample`.
     sensors: of `world.SENSORS`.
+    bins: of event counts.
 
   Returns:
     {sensor: array}, as `world.sense` gives them.
@@ -119,13 +123,14 @@ def frame(
     width=width,
     keyframes=keyframes,
     steps=steps,
+    bins=world.bins_of(sensors, bins),
     rain_start=(motion.position.z, time),
   )
-  return world.sense(sensor, seen, domain, steps=steps, sensors=sensors)
+  return world.sense(sensor, seen, domain, steps=steps, sensors=sensors, bins=bins)
 
 
 @functools.lru_cache(maxsize=2)
-def _renderer(name: str, height: int, width: int, steps: int, sensors: tuple[str, ...]):
+def _renderer(name: str, height: int, width: int, steps: int, sensors: tuple[str, ...], bins: int):
   """The jitted (key, number, time) -> a frame's arrays."""
 
   def one(key, number, time):
@@ -138,6 +143,7 @@ def _renderer(name: str, height: int, width: int, steps: int, sensors: tuple[str
       width=width,
       steps=steps,
       sensors=sensors,
+      bins=bins,
     )
 
   return jax.jit(one)

@@ -15,7 +15,7 @@ import numpy as np
 
 from bicross_jax.sim import flow, spike_camera
 
-_FLOW_KEYFRAMES = 16  # frames made per interval between two frames of a long stream
+FLOW_KEYFRAMES = 16  # frames made per interval between two frames of a long stream
 _WINDOW_KEYFRAMES = 5  # frames made per window
 _integrate = jax.jit(spike_camera.integrate)
 _simulate = jax.jit(spike_camera.simulate, static_argnames="steps")
@@ -129,8 +129,8 @@ def stream(
   Yields:
     uint8[H, W, c/8], packed along time; the lengths c add up to total_steps(times, timing).
   """
-  parts = _FLOW_KEYFRAMES if timing.interpolation == "flow" else 1
-  keyframes = _subdivided(iter(frames), parts)
+  parts = FLOW_KEYFRAMES if timing.interpolation == "flow" else 1
+  keyframes = subdivided(iter(frames), parts)
   last = (len(times) - 1) * parts
   moments = np.interp(np.arange(last + 1) / parts, np.arange(len(times)), times)  # of keyframes
   total = total_steps(times, timing)
@@ -168,8 +168,8 @@ def _at(frames: np.ndarray, moments: np.ndarray) -> np.ndarray:
   return np.stack(made)
 
 
-def _subdivided(frames: Iterator[np.ndarray], parts: int) -> Iterator[np.ndarray]:
-  """The frames, with parts - 1 frames made by flow between each two."""
+def subdivided(frames: Iterator[np.ndarray], parts: int) -> Iterator[np.ndarray]:
+  """The frames float32[H, W], with parts - 1 frames made by flow between each two."""
   before = next(frames)
   yield before
   for after in frames:

@@ -1,15 +1,33 @@
-"""One example of the synthetic world: a scene seen once, for the length of a spike window."""
+"""One example of the synthetic world: a scene seen once, for the length of a spike window.
+
+Events are those of the `EVENT_WINDOW` before the middle of that window, where depth is taken.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.sim import camera, domains, render, room, scene, spike_camera, street
+from bicross_jax.sim import (
+  camera,
+  domains,
+  event_camera,
+  render,
+  room,
+  scene,
+  shapes,
+  spike_camera,
+  street,
+)
 
 VERSION = "1"
 
-SENSORS = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
+# The sensors that are read where none are chosen, and all.
+DEFAULT = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
+SENSORS = (*DEFAULT, "events", "depth_before")
+EVENT_WINDOW = 0.05  # seconds
+EVENT_SENSOR = event_camera.Sensor()  # of the left camera; the right one has a pattern of its own
+_EVENT_FRAMES = 10  # intervals of the window that are rendered, at least
 
 _PLACES = {"street": street.street, "room": room.room}
 
@@ -26,6 +44,9 @@ class Sample(NamedTuple):
     label: uint8[H, W], EvDistill's classes, 255 = ignore.
     intrinsics: float32[3, 3], pixels, of both cameras.
     baseline: float32[], metres; the partner is to the right.
+    event_light: float32[2, K, H, W], luminance that the left and the right camera see at K equally
+      spaced instants of the event window; None where it is not asked for.
+    depth_before: as `depth`, at the begin of the event window; None as `event_light`.
   """
 
   radiance: jnp.ndarray
@@ -35,6 +56,8 @@ class Sample(NamedTuple):
   label: jnp.ndarray
   intrinsics: jnp.ndarray
   baseline: jnp.ndarray
+  event_light: jnp.ndarray | None = None
+  depth_before: jnp.ndarray | None = None
 
 
 def draw(key, domain: domains.Domain) -> tuple[scene.Scene, camera.Motion]:
@@ -58,8 +81,25 @@ def instants(keyframes: int, steps: int):
   return jnp.linspace(-half, half, keyframes)
 
 
+def bins_of(sensors: tuple[str, ...], bins: int) -> int:
+  """What `sample` and `see` take as bins: 0 where no sensor asks for events."""
+  return bins if {"events", "depth_before"} & set(sensors) else 0
+
+
+def event_frames(bins: int) -> int:
+  """How many frames of the event window are rendered, so that each bin has whole intervals."""
+  return -(-_EVENT_FRAMES // bins) * bins + 1
+
+
 def sample(
-  key, domain: domains.Domain, *, height: int, width: int, keyframes: int = 3, steps: int = 128
+  key,
+  domain: domains.Domain,
+  *,
+  height: int,
+  width: int,
+  keyframes: int = 3,
+  steps: int = 128,
+  bins: int = 0,
 ) -> Sample:
   """Draws a scene and renders it.
 
@@ -73,11 +113,11 @@ def sample(
     height, width: of the images.
     keyframes: K, odd, so that the window's middle is one of them.
     steps: of the spike stream, which fixes the window's length.
+    bins: of event counts; 0: no events are asked for.
   """
   world, motion = draw(key, domain)
-  return see(
-    key, world, motion, domain, height=height, width=width, keyframes=keyframes, steps=steps
-  )
+  size = dict(height=height, width=width)
+  return see(key, world, motion, domain, keyframes=keyframes, steps=steps, bins=bins, **size)
 
 
 def see(
@@ -90,6 +130,7 @@ def see(
   width: int,
   keyframes: int = 3,
   steps: int = 128,
+  bins: int = 0,
   rain_start=(0.0, 0.0),
 ) -> Sample:
   """Renders a scene as `sample` does; of the key only the noise of the pictures is drawn.
@@ -99,7 +140,7 @@ def see(
     world: the scene at the window's middle.
     motion: the camera at that moment and how it moves.
     domain: what the scene was drawn from, static.
-    height, width, keyframes, steps: as in `sample`.
+    height, width, keyframes, steps, bins: as in `sample`.
     rain_start: as in `render.view`.
   """
   if keyframes < 1 or keyframes % 2 == 0:
@@ -127,6 +168,17 @@ def see(
   shifts = jnp.zeros(keyframes + 1).at[-1].set(baseline)
   images = jax.lax.map(look, (times, shifts))
   depth, label = render.depth_and_label(world, camera.pose(motion, 0.0), matrix, **size)
+  event_light = depth_before = None
+  if bins:
+    moments = jnp.linspace(-EVENT_WINDOW, 0.0, event_frames(bins))
+    pair = lambda time: jnp.stack(
+      [spike_camera.luminance(look((time, shift))) for shift in (0.0, baseline)]
+    )
+    event_light = jax.lax.map(pair, moments).swapaxes(0, 1)
+    before = world._replace(solids=shapes.moved(world.solids, -EVENT_WINDOW))
+    depth_before, _ = render.depth_and_label(
+      before, camera.pose(motion, -EVENT_WINDOW), matrix, **size
+    )
   left, right = jax.random.split(jax.random.fold_in(key, 2))
   return Sample(
     radiance=jnp.clip(images[:-1], 0.0, 1.0),
@@ -136,26 +188,44 @@ def see(
     label=label,
     intrinsics=matrix,
     baseline=baseline,
+    event_light=event_light,
+    depth_before=depth_before,
   )
 
 
 def sense(
-  key, seen: Sample, domain: domains.Domain, *, steps: int, sensors: tuple[str, ...] = SENSORS
+  key,
+  seen: Sample,
+  domain: domains.Domain,
+  *,
+  steps: int,
+  sensors: tuple[str, ...] = DEFAULT,
+  bins: int = 1,
 ) -> dict[str, jnp.ndarray]:
   """What some sensors say of a sample, as fields of a batch.
 
   Args:
-    key: of the spike camera's noise.
+    key: of the noise of spike and event cameras.
     seen: the sample.
     domain: what it was drawn from, static.
     steps: of the spike stream.
     sensors: of `SENSORS`.
+    bins: of event counts.
 
   Returns:
-    {sensor: array}: the arrays of the sample of that name, `spike` uint8[H, W, steps/8].
+    {sensor: array}: the arrays of the sample of that name, `spike` uint8[H, W, steps/8], `events`
+    uint8[H, W, bins, 4]: L_ON, L_OFF, R_ON, R_OFF.
   """
 
   def one(name):
+    if name == "events":
+      keys = jax.random.split(jax.random.fold_in(key, 4))
+      pair = (EVENT_SENSOR, EVENT_SENSOR._replace(pattern_seed=EVENT_SENSOR.pattern_seed + 1))
+      counted = [
+        event_camera.counts(k, light, EVENT_WINDOW, bins, sensor)
+        for k, light, sensor in zip(keys, seen.event_light, pair)
+      ]
+      return jnp.concatenate(counted, axis=-1)
     if name != "spike":
       return getattr(seen, name)
     light = spike_camera.luminance(seen.radiance)

@@ -131,7 +131,7 @@ def test_chosen_sensors_in_sequences(world_config):
 
 
 def test_a_drive_comes_as_evaluation_does(world_config, monkeypatch):
-  def frames(key, domain, count, *, height, width, steps, fps, sensors):
+  def frames(key, domain, count, *, height, width, steps, fps, sensors, bins):
     del key, steps
     assert domain.name == "clear" and fps == 0.25 and "spike" in sensors
     for i in range(count):

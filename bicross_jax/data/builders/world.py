@@ -1,4 +1,4 @@
-"""`world`: the synthetic world seen by a colour stereo pair and a spike camera."""
+"""`world`: the synthetic world seen by colour, spike and event cameras."""
 
 import collections
 from collections.abc import Callable, Iterator
@@ -21,7 +21,8 @@ from bicross_jax.sim import domains, drive, world
 
 AHEAD = 4  # examples that are being rendered, or wait to be written
 _RENDERERS = 2  # threads: some of the work of a scene fills one core only
-_LATER = {"sensors": fields.DEFAULT, "windows": 1}  # fields of the config, as they were before
+# Fields of the config, as they were before they were there.
+_LATER = {"sensors": world.DEFAULT, "windows": 1, "bins": 1}
 
 
 @dataclasses.dataclass(eq=False)
@@ -39,8 +40,9 @@ class WorldConfig(tfds.core.BuilderConfig):
     keyframes: rendered instants that the stream's light is interpolated from.
     seed: of the scenes.
     sensors: of `sim.world.SENSORS`, in that order.
-    windows: examples in a row that see one scene, `data.world.FPS` a second; 1: every example is
+    windows: examples in a row that see one scene, `data.world.rate` a second; 1: every example is
       a scene of its own.
+    bins: of event counts.
   """
 
   name: str = ""
@@ -53,8 +55,9 @@ class WorldConfig(tfds.core.BuilderConfig):
   test: int = 100
   keyframes: int = 3
   seed: int = 0
-  sensors: tuple[str, ...] = fields.DEFAULT
+  sensors: tuple[str, ...] = world.DEFAULT
   windows: int = 1
+  bins: int = 1
 
   def __post_init__(self):
     content = {
@@ -67,6 +70,8 @@ class WorldConfig(tfds.core.BuilderConfig):
         content[name] = getattr(self, name)
     parameters = repr(domains.DOMAINS[self.domain])
     content = [world.VERSION, parameters, sorted(content.items())]
+    if "events" in self.sensors:
+      content.append([world.EVENT_WINDOW, repr(world.EVENT_SENSOR), world.event_frames(self.bins)])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
     self.description = f"{self.domain} {self.height}x{self.width}"
     self.name = (
@@ -86,7 +91,7 @@ class World(base.Builder):
 
   def features(self):
     c = self.builder_config
-    every = fields.stored(c.height, c.width, c.steps)
+    every = fields.stored(c.height, c.width, c.steps, c.bins)
     return {"key": tfds.features.Text(), **{name: base.tensor(*every[name]) for name in c.sensors}}
 
   def sizes(self):
@@ -110,6 +115,7 @@ class World(base.Builder):
       config.keyframes,
       config.sensors,
       config.windows,
+      config.bins,
     )
     key = jax.random.key(config.seed)
     for word in (config.domain, part):
@@ -137,6 +143,7 @@ def _renderer(
   keyframes: int,
   sensors: tuple[str, ...],
   windows: int,
+  bins: int,
 ) -> Callable[[jax.Array, int], dict[str, jax.Array]]:
   """The compiled (key, index) -> dict of the example's arrays; threads may share it.
 
@@ -147,13 +154,14 @@ def _renderer(
 
   def alone(key, index):
     scene, sensor = jax.random.split(jax.random.fold_in(key, index))
-    seen = world.sample(scene, parameters, **size)
-    return world.sense(sensor, seen, parameters, steps=steps, sensors=sensors)
+    seen = world.sample(scene, parameters, bins=world.bins_of(sensors, bins), **size)
+    return world.sense(sensor, seen, parameters, steps=steps, sensors=sensors, bins=bins)
 
   def in_sequence(key, index):
     scene, window = index // windows, index % windows
     key = jax.random.fold_in(key, scene)
-    return drive.frame(key, parameters, window, window / fields.FPS, sensors=sensors, **size)
+    time = window / fields.rate(sensors)
+    return drive.frame(key, parameters, window, time, sensors=sensors, bins=bins, **size)
 
   one = jax.jit(alone if windows == 1 else in_sequence)
   return one.lower(jax.random.key(0), 0).compile(_compiler_options())

@@ -11,7 +11,7 @@ They are compressed with Blosc. `write_events` writes the same layout for sensor
 attributes `height` and `width` of `events`; published files have 480x640 pixels and no such note.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import h5py
 import numpy as np
@@ -138,6 +138,13 @@ def read_timestamps(path) -> np.ndarray:
 def write_events(
   path, chunks: Iterable[events.Events], size: tuple[int, int], t_offset: int = 0
 ) -> int:
+  """Writes an events.h5, as `write_pieces`, and returns the number of events."""
+  return sum(write_pieces(path, chunks, size, t_offset))
+
+
+def write_pieces(
+  path, chunks: Iterable[events.Events], size: tuple[int, int], t_offset: int = 0
+) -> Iterator[int]:
   """Writes an events.h5 piece by piece; it takes its name when it is whole.
 
   Args:
@@ -147,8 +154,8 @@ def write_events(
     t_offset: microseconds that times are counted from; no event is earlier, and none is 2^32
       microseconds (71 minutes) later.
 
-  Returns:
-    The number of events.
+  Yields:
+    the number of events of each piece, once it is written.
 
   Raises:
     errors.UserError: the disk is full, the place cannot be written, or times do not fit.
@@ -183,6 +190,6 @@ def write_events(
         index.append(count + np.searchsorted(times, begins))
         slots = max(slots, last)
       count += len(times)
+      yield len(times)
     file.create_dataset("ms_to_idx", data=np.concatenate(index).astype(np.uint64))
     file.create_dataset("t_offset", data=np.int64(t_offset))
-  return count
