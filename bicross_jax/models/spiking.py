@@ -105,7 +105,7 @@ def run(
 
 def integrate(potential: jax.Array, x: jax.Array) -> jax.Array:
   """Potentials of neurons that never fire: [...] and x [T, ...] -> [T, ...], running sums."""
-  return potential[None] + jnp.cumsum(x, axis=0)
+  return potential[None].astype(x.dtype) + jnp.cumsum(x, axis=0)
 
 
 class Spiking(nn.Module):

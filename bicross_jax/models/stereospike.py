@@ -208,9 +208,9 @@ class UNet(nn.Module):
     channels = {f"predict_depth{k}": 9 * self.width * 2 ** (k - 1) for k in range(1, LEVELS + 1)}
     channels["bottom"] = 25 * self.in_channels
     channels |= {f"conv{k}": 25 * self.width * 2 ** (k - 1) for k in range(1, LEVELS + 1)}
-    channels["bottleneck_"] = 9 * self.width * 2**LEVELS
+    channels[r"bottleneck_\d_conv\d"] = 9 * self.width * 2**LEVELS
     biases = [
-      (rf"/{name}.*/bias$", initialise.uniform(1 / math.sqrt(n))) for name, n in channels.items()
+      (rf"/{name}/(conv/)?bias$", initialise.uniform(1 / math.sqrt(n))) for name, n in channels.items()
     ]
     return (*biases, (r"/kernel$", initialise.uniform(_uniform)))
 
@@ -306,7 +306,12 @@ class StereoSpikeANN(UNet):
       raise ValueError(f"no activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}")
     x = ACTIVATIONS[self.activation](x)
     norm = nn.BatchNorm(
-      not train, momentum=0.9, epsilon=1e-5, axis_name=AXIS if train else None, name=f"{name}_norm"
+      not train,
+      momentum=0.9,
+      epsilon=1e-5,
+      use_fast_variance=False,
+      axis_name=AXIS if train else None,
+      name=f"{name}_norm",
     )
     return norm(x), None
 
