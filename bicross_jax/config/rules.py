@@ -134,6 +134,8 @@ _DATA: Rules = {
   "steps": whole(8, 1 << 16, multiple=8),
   "bins": whole(1, 1 << 10),
   "cameras": whole(1, 2),
+  "binning": one_of("timestamps", "legacy"),
+  "closing": flag(),
   "sensors": several(text(r"\w+", "the name of a field")),
   "train": whole(0),
   "validation": whole(0),

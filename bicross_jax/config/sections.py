@@ -98,6 +98,8 @@ def real(name: str, domain: str, height: int, width: int) -> ConfigDict:
       bins=1,  # of event counts: parts of equal length that an event window is divided into
       cameras=2,  # of event counts: 1 is the left camera alone
       sensors=(),  # the fields that are used; (): what the set has by default
+      binning="timestamps",  # how windows of events lie: by the stamps of depth; "legacy": by count
+      closing=True,  # fill small holes of depth where the set's authors do
       allow_missing=False,  # leave out frames that lack files
       parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
       **_use(),

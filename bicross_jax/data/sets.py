@@ -5,16 +5,19 @@ from typing import Any
 from bicross_jax import errors
 from bicross_jax.data import world
 from bicross_jax.data.dataset import DataSet
-from bicross_jax.data.layouts import drivingstereo, kitti, nyu, respike, vkitti
+from bicross_jax.data.layouts import dense, drivingstereo, dsec, kitti, mvsec, nyu, respike, vkitti
 from bicross_jax.names import nearest
 
 SETS: dict[str, DataSet] = {
   known.name: known
   for known in (
     world.SET,
+    dense.SET,
     drivingstereo.SET,
     drivingstereo.WEATHER,
+    dsec.SET,
     kitti.SET,
+    mvsec.SET,
     nyu.SET,
     respike.SET,
     vkitti.SET,

@@ -24,6 +24,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
   """
 
   url_infos = None  # nothing is downloaded
+  shard_bytes = SHARD_BYTES
 
   def features(self) -> dict[str, tfds.features.FeatureConnector]:
     """The feature of every field."""
@@ -75,7 +76,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
       unit="ex",
       mininterval=0.5 if sys.stderr.isatty() else 15,
     )
-    step = max(1, SHARD_BYTES // self.example_bytes())
+    step = max(1, self.shard_bytes // self.example_bytes())
     digests = {part: hashlib.sha256() for part in sizes}
 
     def shard(part, start, stop):
