@@ -1,21 +1,20 @@
 """What a network costs to run: operations, memory traffic, energy, spiking and not.
 
 Counting operations alone flatters spiking networks: memory costs more than arithmetic. So there are
-three reports of the same network at its measured densities, each beside the same layers as an
-analogue network:
+three reports of the same layers at their measured densities, each beside an analogue network:
 
-- operations: a synaptic operation is an addition, made for each spike and each of its synapses; an
-  analogue layer makes a multiplication and an addition for every synapse.
-- operations and memory: besides, what is read and written. A spiking layer fetches a weight for
-  every synaptic operation and adds to a potential that is read and written (event-driven hardware
-  without reuse); at every time step all potentials are read, leaked and written. An analogue layer
-  reads every weight and every input once for a block of `REUSE` outputs, and writes its outputs.
-- the analogue network quantised to the bits that the spikes of all time steps can tell,
-  log2(T + 1), as in Yan et al. 2024.
+- operations: a spike costs an addition for each of its synapses; an analogue layer multiplies and
+  adds for every synapse.
+- operations and memory. A spiking layer fetches a weight for every addition, and reads and writes the
+  potential that it adds to (event-driven hardware without reuse); at every time step all potentials
+  are read, leaked and written. An analogue layer fetches every weight and every input once for
+  `REUSE` uses, and writes its outputs. All of it from a cache of 8 kB.
+- both networks with weights of 8 bits, the analogue one with activations of ceil(log2(T + 1)) bits,
+  which tell as much as the spikes of T time steps.
 
-Energies are those of Horowitz, "Computing's energy problem", ISSCC 2014, for 45 nm at 0.9 V.
-Yan, Bai and Wong, "Reconsidering the energy efficiency of spiking neural networks", arXiv:2409.08290,
-find that a spiking network wins below a firing rate of about 6 %.
+Energies are those of 45 nm at 0.9 V: Horowitz, "Computing's energy problem", ISSCC 2014. Yan, Bai,
+Tang and Wong, arXiv:2409.08290, whose fair baseline the third report follows with a model of hardware
+of their own, find that a spiking network wins below firing rates of about 6 %.
 """
 
 from collections.abc import Sequence
@@ -23,15 +22,37 @@ import math
 from typing import NamedTuple
 
 PICO = 1e-12
-# Joules of an operation of 32 bits (floating, integer) and of 8 bits (integer): Horowitz 2014, fig. 1.1.9.
-ADD_FLOAT, MULTIPLY_FLOAT = 0.9 * PICO, 3.7 * PICO
-ADD_INT32, MULTIPLY_INT32 = 0.1 * PICO, 3.1 * PICO
-ADD_INT8, MULTIPLY_INT8 = 0.03 * PICO, 0.2 * PICO
-SRAM_BIT = 10 * PICO / 64  # of an 8 kB cache, which 64 bits cost 10 pJ
-LARGE_SRAM_BIT = 100 * PICO / 64  # of 1 MB
-REUSE = 16  # outputs that a fetched weight or input serves in an analogue layer
-WORD = 32  # bits of a weight and of a potential
+SRAM_BIT = 10 * PICO / 64  # 64 bits from a cache of 8 kB cost 10 pJ (Horowitz 2014)
+REUSE = 16  # uses of a fetched weight or input in an analogue layer
+POTENTIAL = 32  # bits
 LITERATURE = 0.06  # firing rate below which a spiking network wins, arXiv:2409.08290
+
+
+class Arithmetic(NamedTuple):
+  """Joules of operations, and bits of what they work on.
+
+  Attributes:
+    add, multiply: joules.
+    weight, activation: bits.
+  """
+
+  add: float
+  multiply: float
+  weight: int
+  activation: int
+
+
+FLOAT = Arithmetic(0.9 * PICO, 3.7 * PICO, 32, 32)  # Horowitz 2014
+
+
+def matched(steps: int) -> Arithmetic:
+  """Weights of 8 bits, sums of 32, activations that tell how many of T time steps had a spike.
+
+  Horowitz: 0.1 pJ for an addition of 32 bits, 0.2 pJ for a product of 8 by 8 bits, here by as many as
+  activations have.
+  """
+  bits = math.ceil(math.log2(steps + 1))
+  return Arithmetic(0.1 * PICO, 0.2 * PICO * bits / 8, 8, bits)
 
 
 class Layer(NamedTuple):
@@ -83,84 +104,80 @@ def synaptic_operations(layers: Sequence[Layer], density: Sequence[float], steps
   return sum(layer.macs * d * steps for layer, d in zip(layers, density, strict=True))
 
 
-def spiking(layers: Sequence[Layer], density: Sequence[float], steps: int) -> Cost:
-  """A spiking network, float32; arguments as for `synaptic_operations`.
+def spiking(
+  layers: Sequence[Layer], density: Sequence[float], steps: int, arithmetic: Arithmetic = FLOAT
+) -> Cost:
+  """A spiking network; a layer whose inputs are numbers multiplies too.
 
-  The operations of a layer whose inputs are numbers are multiplications and additions.
+  Args:
+    layers, density, steps: as for `synaptic_operations`.
+    arithmetic: what operations cost.
   """
-  arithmetic = memory = 0.0
+  work = memory = 0.0
   for layer, d in zip(layers, density, strict=True):
     operations = layer.macs * d * steps
-    arithmetic += operations * (ADD_FLOAT + (0 if layer.spiking else MULTIPLY_FLOAT))
-    memory += operations * 3 * WORD * SRAM_BIT  # a weight, and a potential read and written
+    work += operations * (arithmetic.add + (0 if layer.spiking else arithmetic.multiply))
+    memory += operations * (arithmetic.weight + 2 * POTENTIAL)
+    memory += layer.inputs * d * steps  # one bit a spike
     if layer.fires:  # leak and threshold
-      arithmetic += 2 * layer.outputs * steps * ADD_FLOAT
-      memory += 2 * layer.outputs * steps * WORD * SRAM_BIT
-    memory += layer.inputs * d * steps * SRAM_BIT  # one bit a spike
-  return Cost(arithmetic, memory)
+      work += 2 * layer.outputs * steps * arithmetic.add
+      memory += 2 * layer.outputs * steps * POTENTIAL
+  return Cost(work, memory * SRAM_BIT)
 
 
-def analogue(layers: Sequence[Layer], bits: int = WORD) -> Cost:
-  """The same layers as an analogue network with weights and activations of so many bits.
-
-  Energies between 8 bits and 32 lie on the lines through both: of a multiplication by the square of the
-  bits, of an addition by the bits (Horowitz). 32 bits are floating.
-  """
-  if bits >= WORD:
-    multiply, add = MULTIPLY_FLOAT, ADD_FLOAT
-  else:
-    multiply, add = MULTIPLY_INT8 * (bits / 8) ** 2, ADD_INT32 * WORD / 32
+def analogue(layers: Sequence[Layer], arithmetic: Arithmetic = FLOAT) -> Cost:
+  """The same layers without spikes, whatever their inputs are."""
   macs = sum(layer.macs for layer in layers)
-  moved = sum(2 * layer.macs / REUSE + layer.outputs for layer in layers)
-  return Cost(macs * (multiply + add), moved * bits * SRAM_BIT)
+  fetched = macs / REUSE * (arithmetic.weight + arithmetic.activation)
+  written = sum(layer.outputs for layer in layers) * arithmetic.activation
+  return Cost(macs * (arithmetic.multiply + arithmetic.add), (fetched + written) * SRAM_BIT)
 
 
-def matched_bits(steps: int) -> int:
-  """Bits that tell how many of T time steps have a spike: ceil(log2(T + 1))."""
-  return math.ceil(math.log2(steps + 1))
-
-
-def break_even(layers: Sequence[Layer], density: Sequence[float], steps: int, against: Cost) -> float:
-  """The mean input density at which the spiking network costs as much as another.
+def break_even(
+  layers: Sequence[Layer], density: Sequence[float], steps: int, arithmetic: Arithmetic = FLOAT
+) -> float:
+  """The mean input density at which the spiking network costs as much as the analogue one.
 
   All densities are scaled alike; what does not depend on them (potentials that leak) stays.
 
   Args:
-    layers, density, steps: as for `synaptic_operations`.
-    against: the other's cost.
+    layers, density, steps, arithmetic: as for `spiking`.
 
   Returns:
     The density, weighted by macs; 0 where the spiking network loses without any spike.
   """
+  still = spiking(layers, [0.0] * len(layers), steps, arithmetic).total
+  moving = spiking(layers, density, steps, arithmetic).total - still
+  left = analogue(layers, arithmetic).total - still
+  return max(0.0, left / moving * mean_density(layers, density)) if moving > 0 else 0.0
+
+
+def mean_density(layers: Sequence[Layer], density: Sequence[float]) -> float:
+  """The mean of the layers' input densities, weighted by macs."""
   macs = sum(layer.macs for layer in layers)
-  mean = sum(layer.macs * d for layer, d in zip(layers, density, strict=True)) / macs
-  still = spiking(layers, [0.0] * len(layers), steps).total
-  moving = spiking(layers, density, steps).total - still
-  return max(0.0, (against.total - still) / moving * mean) if moving > 0 else 0.0
+  return sum(layer.macs * d for layer, d in zip(layers, density, strict=True)) / macs
 
 
 def report(layers: Sequence[Layer], density: Sequence[float], steps: int) -> dict[str, float]:
-  """All of it, in numbers: {name: joules, operations or shares}, for JSON and tables.
+  """All of it in numbers, for JSON and tables: operations, joules of an example, densities.
 
   Args:
     layers, density, steps: as for `synaptic_operations`.
   """
-  bits = matched_bits(steps)
-  own, full, matched = spiking(layers, density, steps), analogue(layers), analogue(layers, bits)
-  macs = sum(layer.macs for layer in layers)
-  weighted = sum(layer.macs * d for layer, d in zip(layers, density, strict=True)) / macs
-  return {
-    "macs": macs,
+  out = {
+    "macs": sum(layer.macs for layer in layers),
     "synaptic_operations": synaptic_operations(layers, density, steps),
-    "input_density": weighted,
-    "spiking_operations_joule": own.arithmetic,
-    "spiking_total_joule": own.total,
-    "ann_float32_operations_joule": full.arithmetic,
-    "ann_float32_total_joule": full.total,
-    "ann_matched_bits": bits,
-    "ann_matched_operations_joule": matched.arithmetic,
-    "ann_matched_total_joule": matched.total,
-    "break_even_density_float32": break_even(layers, density, steps, full),
-    "break_even_density_matched": break_even(layers, density, steps, matched),
+    "input_density": mean_density(layers, density),
     "break_even_density_literature": LITERATURE,
+    "matched_bits": matched(steps).activation,
   }
+  for name, arithmetic in (("float32", FLOAT), ("matched", matched(steps))):
+    own, other = spiking(layers, density, steps, arithmetic), analogue(layers, arithmetic)
+    out |= {
+      f"spiking_{name}_operations_joule": own.arithmetic,
+      f"spiking_{name}_total_joule": own.total,
+      f"ann_{name}_operations_joule": other.arithmetic,
+      f"ann_{name}_total_joule": other.total,
+      f"break_even_density_{name}": break_even(layers, density, steps, arithmetic),
+    }
+  return out

@@ -33,8 +33,8 @@ class StereoSpikeOutput(NamedTuple):
   Attributes:
     depth: float32[B, H, W], the finest map after the last time step, in the label space.
     depths: of each head, finest first, float32[T, B, H, W].
-    activity: {name of a tensor: float[T, B, h, w, c]}: what every layer gives, the result of the
-      bottleneck, and the sums add4..1 of the decoder.
+    activity: {name of a tensor: float[T, B, h, w, c]}: what every layer gives, the results
+      bottleneck_0, bottleneck_1 of the blocks, and the sums add4..1 of the decoder.
     state: {name of a layer: potentials float[B, ...]} after the last step, for the next call.
   """
 
@@ -132,14 +132,14 @@ class UNet(nn.Module):
     def block(name, z):
       y = layer(f"{name}_conv1", z, z.shape[-1], 3, inside=True)
       y = layer(f"{name}_conv2", y, z.shape[-1], 3, inside=True)
-      return CONNECTIONS[self.connect](y, z)
+      activity[name] = CONNECTIONS[self.connect](y, z)
+      return activity[name]
 
     widths = [self.width * 2**k for k in range(LEVELS + 1)]
     maps = [layer("bottom", x.astype(jnp.float32), widths[0], 5)]
     for k in range(1, LEVELS + 1):
       maps.append(layer(f"conv{k}", maps[-1], widths[k], 5, stride=2))
-    x = block("bottleneck_1", block("bottleneck_0", maps[-1]))
-    activity["bottleneck"], found = x, {}
+    x, found = block("bottleneck_1", block("bottleneck_0", maps[-1])), {}
     for k in range(LEVELS, 0, -1):
       skip = maps[k - 1]
       x = layer(f"deconv{k}", x, widths[k - 1], 5, size=skip.shape[2:4])

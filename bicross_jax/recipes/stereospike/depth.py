@@ -12,7 +12,7 @@ from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
-PENALISED = ("bottleneck", "add4", "add3", "add2", "add1")  # tensors of the spike penalty
+PENALISED = ("bottleneck_1", "add4", "add3", "add2", "add1")  # tensors of the spike penalty
 
 
 def create(config) -> train_state.Recipe:
