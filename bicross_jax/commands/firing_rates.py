@@ -124,7 +124,8 @@ def order(names) -> list[str]:
     kind = next(i for i in reversed(range(len(stages))) if name.startswith(stages[i]))
     deep = stages[kind] in ("deconv", "add")
     level = -int(name[-1]) if deep else 0
-    return (4, level, kind, name) if deep else (kind, 0, 0, name)
+    late = name + "~"  # the result of a block after its layers
+    return (4, level, kind, name) if deep else (kind, 0, 0, name if "conv" in name else late)
 
   return sorted(names, key=place)
 

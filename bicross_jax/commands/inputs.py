@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicross_jax import errors, fields
-from bicross_jax.data.formats import image, listing, npy, spikes
+from bicross_jax.commands import event_inputs
+from bicross_jax.data.formats import events, image, listing, npy, spikes
 
-KINDS = {"rgb": listing.PICTURES, "spike": spikes.SUFFIXES}  # of networks with that input alone
+# Of networks with that input alone.
+KINDS = {"rgb": listing.PICTURES, "spike": spikes.SUFFIXES, "events": events.SUFFIXES}
+STREAMS = ("spike", "events")  # of which windows are taken
 FRAME = ".npz"  # of any network
+DAT = (250, 400)  # pixels of a .dat of which nothing is said
 ENDINGS = ("depth", "uncertainty", "label", "overlay")  # of what tasks write: NAME_depth.npy
 # Shapes, after height and width for maps, of what may stand beside the fields that a network reads.
 BESIDE = {"rgb": (3,), "intrinsics": (3, 3), "depth": (), "label": ()}
@@ -28,13 +32,19 @@ class Window(NamedTuple):
   """What of a stream a network sees.
 
   Attributes:
-    start: first step; the window is as long as the network's.
-    height, width: of a .dat, which does not say its size.
+    start: first step of spikes, or milliseconds after the first event; the window is as long as the
+      network's.
+    height, width: of a .dat (by default `DAT`), or of event cameras whose file does not say it.
+    right: the file of the right event camera, where it is not that of the left one and does not lie
+      beside it as DSEC's does.
+    rectify: a folder with MVSEC's maps, where events are not rectified yet.
   """
 
   start: int = 0
-  height: int = 250
-  width: int = 400
+  height: int | None = None
+  width: int | None = None
+  right: pathlib.Path | None = None
+  rectify: pathlib.Path | None = None
 
 
 def find(paths: Sequence) -> list[Source]:
@@ -78,8 +88,10 @@ def suitable(
   """
   read = ", ".join(inputs)
   kind = _kind(inputs)
-  if windows and kind != "spike":
-    raise errors.UserError(f"--stride is for spike streams; this network reads {read}")
+  if windows and kind not in STREAMS:
+    raise errors.UserError(
+      f"--stride is for streams of spikes or events; this network reads {read}"
+    )
   suffixes = (*dict.fromkeys((*KINDS.get(kind, ()), FRAME)),)
   found = []
   for source in sources:
@@ -110,12 +122,17 @@ def check(sources: Sequence[Source], model: Any, window: Window, stride: int | N
     errors.BadFileError: a file that is not of its kind, or a stream that is too short.
   """
   for path in (path for source in sources for path in source.paths):
-    if path.suffix.lower() == FRAME:
+    if path.suffix.lower() == FRAME and _kind(model.inputs) != "events":
       npy.npz_names(path)  # a stream is read whole, so later
+    elif is_frame(model, path):
+      npy.npz_names(path)
     elif _kind(model.inputs) == "rgb":
       image.size(path)
+    elif _kind(model.inputs) == "events":
+      with _cameras(model, path, window) as cameras:
+        event_inputs.starts(cameras, window.start, stride or 1)
     else:
-      stream = spikes.open_stream(path, height=window.height, width=window.width)
+      stream = _stream(path, window)
       window_starts(stream, _steps(model), window.start, stride or 1)
 
 
@@ -152,12 +169,21 @@ def read(model: Any, path: pathlib.Path, window: Window = Window()) -> Fields:
     errors.BadFileError: it cannot be read, or is not what the network reads.
   """
   kind = _kind(model.inputs)
-  if path.suffix.lower() == FRAME and (kind != "spike" or "spike" in npy.npz_names(path)):
+  if is_frame(model, path):
     return read_frame(model, path)
   if kind == "rgb":
     return {"rgb": image.read_rgb(path)}
-  stream = spikes.open_stream(path, height=window.height, width=window.width)
+  if kind == "events":
+    with _cameras(model, path, window) as cameras:
+      return {"events": cameras.counts(window.start)}
+  stream = _stream(path, window)
   return _read_window(model, stream, window.start)
+
+
+def is_frame(model: Any, path: pathlib.Path) -> bool:
+  """Whether a file is a .npz of the fields of one example, and no stream."""
+  kind = _kind(model.inputs)
+  return path.suffix.lower() == FRAME and (kind not in STREAMS or kind in npy.npz_names(path))
 
 
 def read_frame(model: Any, path: pathlib.Path) -> Fields:
@@ -216,13 +242,33 @@ def sequences(
       yield source.name, len(source.paths), frames
       continue
     for path in source.paths:
-      stream = spikes.open_stream(path, height=window.height, width=window.width)
+      if _kind(model.inputs) == "events":
+        with _cameras(model, path, window) as cameras:
+          starts = event_inputs.starts(cameras, window.start, stride)
+          frames = ((f"{path.stem}_{t:07d}", {"events": cameras.counts(t)}) for t in starts)
+          yield path.stem, len(starts), frames
+        continue
+      stream = _stream(path, window)
       starts = window_starts(stream, _steps(model), window.start, stride)
       yield path.stem, len(starts), read_windows(model, stream, starts)
 
 
 def _read_window(model, stream, start):
   return {"spike": spikes.pack_time(stream.read(start, _steps(model)))}
+
+
+def _cameras(model, path, window):
+  """The event cameras that a network reads, open."""
+  size = (window.height, window.width) if window.height and window.width else None
+  bins, channels = model.inputs["events"].shape[-2:]
+  cameras = model.config.get("input", {}).get("cameras", channels // 2)
+  return event_inputs.open_cameras(path, bins, cameras, window.right, window.rectify, size)
+
+
+def _stream(path, window):
+  """A spike stream, open."""
+  height, width = window.height or DAT[0], window.width or DAT[1]
+  return spikes.open_stream(path, height=height, width=width)
 
 
 def wanted(inputs: Mapping[str, Any]) -> dict[str, Any]:

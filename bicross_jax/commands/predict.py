@@ -5,7 +5,8 @@
     predict.py --checkpoint RUN_OF_AN_RGB_STAGE frames/ --output out
 
 An input is a file or a folder of files of a kind that the network takes: pictures (.png, .jpg),
-spike streams (.dat of the camera, .npy of shape (T, H, W), .npz with time last), or, for every
+spike streams (.dat of the camera, .npy of shape (T, H, W), .npz with time last), events (.h5 and .hdf5
+of MVSEC or DSEC, .aedat4, .txt with "t x y p" lines, .npy, .npz), or, for every
 network, .npz files whose arrays are the fields it reads by name, as in a batch but without its
 first axis ("rgb" uint8[H, W, 3], "events" uint8[H, W, T, C], ...); "rgb", "intrinsics" and the
 truth may stand beside them. For every input NAME of a depth network there are
@@ -24,6 +25,11 @@ Of a stream, the window is taken that begins at step --start and is as long as t
 NAME is then NAME_0000000, NAME_0000064, ... after the window's first step, and there is a video
 instead of pictures. A .dat or .npy may be of any length: one window is in memory at a time (a
 .npz is read whole).
+
+Of events, --start and --stride are milliseconds after the first event, and a window lasts 50 ms. A
+network for two cameras takes both from MVSEC's file, or from the folder `right` beside the folder `left` that
+holds the input (DSEC), or from --right. Events are rectified by the rectify_map.h5 beside them (DSEC) or by
+the maps in the folder --rectify (MVSEC's *_left_x_map.txt and so on); else they are taken as they are.
 
 A sequence (a stream with --stride; a folder with more than one file, in the order of the numbers
 in their names) also gives a video, named like the stream or folder. All its frames share one
@@ -55,10 +61,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("inputs", nargs="+", help="files, or folders of files")
   add("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
   add("--output", required=True, type=pathlib.Path, help="folder for the results")
-  add("--start", type=int, default=0, help="first step of a stream's (first) window")
-  add("--stride", type=int, help="steps from one window to the next (default: one window only)")
-  add("--height", type=int, default=250, help="rows of a .dat stream (default 250)")
-  add("--width", type=int, default=400, help="columns of a .dat stream (default 400)")
+  add("--start", type=int, default=0, help="first step (events: ms) of a stream's (first) window")
+  add("--stride", type=int, help="steps (events: ms) from window to window (default: one window)")
+  add("--right", type=pathlib.Path, help="the right camera's events, of a single input")
+  add("--rectify", type=pathlib.Path, help="folder with MVSEC's rectification maps")
+  add("--height", type=int, help="rows of a .dat (default 250), or of event cameras")
+  add("--width", type=int, help="columns of a .dat (default 400), or of event cameras")
   add("--video", choices=("mp4", "gif", "none"), default="mp4", help="of a sequence (default mp4)")
   add("--fps", type=float, default=10.0, help="frames a second of the video (default 10)")
   add(
@@ -80,6 +88,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.error(f"--fps {args.fps:g} is not in {video.SLOWEST} .. {video.FASTEST}")
   if args.depth_range and not 0 < args.depth_range[0] < args.depth_range[1] < float("inf"):
     parser.error("--depth_range needs 0 < LOW < HIGH")
+  if args.right and len(args.inputs) > 1:
+    parser.error("--right goes with a single input")
   if not os.path.isdir(args.checkpoint):
     raise errors.UserError(f"no folder {errors.shown(args.checkpoint)}")
   return args
@@ -104,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
   task = tasks.create(model.config.task)
   if args.depth_range and task.name != "depth":
     raise errors.UserError(f"--depth_range is of depth; this network predicts {task.name}")
-  window = inputs.Window(args.start, args.height, args.width)
+  window = inputs.Window(args.start, args.height, args.width, args.right, args.rectify)
   sources = inputs.suitable(sources, model.inputs, args.stride is not None)
   inputs.check(sources, model, window, args.stride)
   writer = Writer(args, task, model.recipe.fields)

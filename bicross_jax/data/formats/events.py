@@ -65,6 +65,7 @@ class EventFile(abc.ABC):
     size: height and width of the sensor, or None where neither the file nor the caller says it.
     count: number of events.
     first, last: microseconds of the first and the last event; 0 and -1 where there is none.
+    cameras: how many the file holds, of which this is one.
   """
 
   path: str | os.PathLike
@@ -72,6 +73,7 @@ class EventFile(abc.ABC):
   count: int
   first: int
   last: int
+  cameras: int = 1
 
   @abc.abstractmethod
   def find(self, times: np.ndarray) -> np.ndarray:

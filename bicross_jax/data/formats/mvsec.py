@@ -27,6 +27,8 @@ def open_camera(path, camera: str = "left", size=None) -> events.EventFile:
 
 
 class _Camera(events.Located):
+  cameras = 2
+
   def __init__(self, path, camera, size):
     if camera not in events.CAMERAS:
       raise ValueError(f"camera {camera!r}: choose from {', '.join(events.CAMERAS)}")
