@@ -85,7 +85,7 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
       # Shares of the examples that are changed in training; what each does: docs/systems/stereospike.md.
       augment=dict(horizontal=0.0, vertical=0.0, reverse_time=0.0, drop=0.0),
       optim=dict(lr=2e-4, schedule="step", warmup=0, milestones=(), gamma=0.1, clip_norm=0.0),
-      evals=dict(source=sections.evaluation("depth", "data", "mvsec")),
+      evals=dict(source=sections.evaluation("depth", "data", "mvsec", max_depth=80.0)),
     )
   )
   config.data.update(sensors=("events", "depth", "depth_before") if events else ("spike", "depth"))
@@ -139,15 +139,18 @@ def _make_minutes(config) -> None:
   config.optim.update(lr=5e-3, schedule="cosine", warmup=20)
   config.train.update(steps="1000", log_every="50", validate_every="250", checkpoint_every="500")
   if config.stage == "spikecam":
-    config.train.steps = "400"
+    config.train.steps = "300"
 
 
 def _make_small(config) -> None:
   """The smallest of everything: seconds on a CPU."""
   _make_minutes(config)
   config.model.width = 2
+  config.labels.update(name="log", far=80.0, alpha=4.0)  # whatever it says is a depth
   config.data.update(height=32, width=64, train=8, validation=3, test=3)
   config.optim.warmup = 0
+  if config.stage == "spikecam":
+    config.input.steps = 2
   config.train.update(steps="2", log_every="1", validate_every="2", checkpoint_every="2")
 
 
@@ -163,7 +166,9 @@ def _make_real(config, scenario: str, preset: str, split: str) -> None:
   config.data.update(batch_size=1, crop="none", cameras=cameras)
   epochs, gamma, milestones = _PRESETS[preset]
   config.optim.update(milestones=tuple(m / epochs for m in milestones if m < epochs), gamma=gamma)
-  config.loss.max_depth = 1000.0
+  protocol = "dsec" if scenario == "dsec" else "mvsec"
+  config.evals.source = sections.evaluation("depth", "data", protocol)
+  config.loss.max_depth = config.evals.source.protocol.max_depth
   config.train.update(
     steps=f"{epochs} epochs", log_every="50", validate_every="1 epoch", checkpoint_every="1 epoch"
   )

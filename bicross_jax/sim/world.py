@@ -170,11 +170,12 @@ def see(
   depth, label = render.depth_and_label(world, camera.pose(motion, 0.0), matrix, **size)
   event_light = depth_before = None
   if bins:
-    moments = jnp.linspace(-EVENT_WINDOW, 0.0, event_frames(bins))
-    pair = lambda time: jnp.stack(
-      [spike_camera.luminance(look((time, shift))) for shift in (0.0, baseline)]
-    )
-    event_light = jax.lax.map(pair, moments).swapaxes(0, 1)
+    frames = event_frames(bins)
+    moments = jnp.linspace(-EVENT_WINDOW, 0.0, frames)
+    shifts = jnp.repeat(jnp.array([0.0, baseline]), frames)
+    light = lambda args: spike_camera.luminance(look(args))
+    event_light = jax.lax.map(light, (jnp.tile(moments, 2), shifts))  # compiled once for both
+    event_light = event_light.reshape(2, frames, height, width)
     before = world._replace(solids=shapes.moved(world.solids, -EVENT_WINDOW))
     depth_before, _ = render.depth_and_label(
       before, camera.pose(motion, -EVENT_WINDOW), matrix, **size

@@ -219,6 +219,24 @@ def test_half_precision_follows(neuron):
   assert (np.asarray(spikes, np.float32) == full).mean() > 0.97
 
 
+@pytest.mark.parametrize("neuron", FEW[1::4], ids=_name)
+def test_gradients_in_half_precision_are_near(neuron):
+  """Where no spike differs: inputs are sixteenths, and a leak of 1/2 keeps a few bits of them."""
+  neuron = neuron._replace(tau=2.0, threshold=1.0, reset=0.0)
+  _, _, of_spikes, of_last = _case(3, (5, 31))
+  x = np.random.default_rng(3).integers(-8, 25, of_spikes.shape).astype(np.float32) / 16
+  params, found = spiking.initial_params(neuron), []
+  for dtype in (jnp.float32, jnp.bfloat16):
+    loss = jax.value_and_grad(_loss(spiking.run, neuron, of_spikes, of_last), (0, 1, 2), True)
+    rest = spiking.initial(neuron, x.shape[1:])
+    (_, (spikes, _)), gradients = loss(params, rest, jnp.asarray(x, dtype))
+    assert gradients[2].dtype == dtype and gradients[1].dtype == jnp.float32
+    found.append((spikes, gradients))
+  np.testing.assert_array_equal(found[0][0], found[1][0].astype(jnp.float32))
+  for a, b in zip(jax.tree.leaves(found[0][1]), jax.tree.leaves(found[1][1]), strict=True):
+    np.testing.assert_allclose(b.astype(jnp.float32), a, atol=0.02 * np.abs(a).max())
+
+
 def test_a_layer_has_a_leak_of_its_own_and_starts_where_tau_says():
   layer = spiking.Spiking(spiking.Neuron("plif", 3.0))
   x = jnp.ones((4, 2, 3))

@@ -47,6 +47,10 @@ STAGES = {
     )
   },
   **{
+    f"stereospike-{stage}": Stage(f"configs/stereospike.py:{stage},smoke")
+    for stage in ("binocular", "spikecam", "ann")
+  },
+  **{
     f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", parents, ("tests.systems.toy",))
     for stage, parents in (("stereo", ()), ("segment", ("bicross-pretrain", "toy-stereo")))
   },

@@ -37,9 +37,11 @@ class _Camera(events.EventFile):
     self._file = hdf5.open_file(path)
     try:
       self._columns = {n: hdf5.dataset(self._file, f"events/{n}", 1, "iub") for n in "xytp"}
-      lengths = {n: len(column) for n, column in self._columns.items()}
+      lengths = {n: column.shape[0] for n, column in self._columns.items()}
       if len(set(lengths.values())) != 1:
         raise errors.BadFileError(path, f"has columns of {lengths} events", "one length")
+      for name, column in self._columns.items():
+        hdf5.require_stored(column, f"events/{name}")
       self.count = lengths["t"]
       self._offset = self._read_offset()
       self._index = self._read_index()
@@ -51,16 +53,19 @@ class _Camera(events.EventFile):
       raise
 
   def _read_offset(self):
-    if "t_offset" not in self._file:
-      return 0
+    with hdf5.refused(self.path):
+      if "t_offset" not in self._file:
+        return 0
     found = hdf5.read(hdf5.dataset(self._file, "t_offset", 0, "iu"))
-    return int(found)
+    return int(events.microseconds(found[None], self.path)[0])
 
   def _read_index(self):
     """int64[M + 1]: where each millisecond begins, and the end."""
-    index = hdf5.read(hdf5.dataset(self._file, "ms_to_idx", 1, "iu"), slice(None))
-    index = index.astype(np.int64)
-    if (np.diff(index) < 0).any() or (index.size and not 0 <= index[0] <= index[-1] <= self.count):
+    found = hdf5.dataset(self._file, "ms_to_idx", 1, "iu")
+    hdf5.require_stored(found, "ms_to_idx")
+    index = hdf5.read(found, slice(None)).astype(np.int64)
+    falls = (index[1:] < index[:-1]).any()
+    if falls or (index.size and not 0 <= index[0] <= index[-1] <= self.count):
       raise errors.BadFileError(
         self.path, "ms_to_idx does not ascend", f"places among {self.count} events"
       )
@@ -74,21 +79,25 @@ class _Camera(events.EventFile):
     return tuple(noted) if all(noted) else SIZE
 
   def _times(self, start, stop):
-    times = hdf5.read(self._columns["t"], slice(start, stop)).astype(np.int64)
-    return events.microseconds(times + self._offset, self.path, start)
+    times = hdf5.read(self._columns["t"], slice(start, stop))
+    return events.microseconds(times, self.path, start) + self._offset
 
   def find(self, times):
     """See `events.EventFile.find`; only the milliseconds that are asked for are read."""
-    times = np.asarray(times, np.int64) - self._offset
-    slots = np.clip(times // _MILLI, 0, max(len(self._index) - 2, 0))
+    times = np.asarray(times, np.int64)
+    slots = np.clip((times - self._offset) // _MILLI, 0, max(len(self._index) - 2, 0))
     out = np.empty(times.shape, np.int64)
     for i, (time, slot) in enumerate(zip(times.tolist(), slots.tolist(), strict=True)):
-      start = int(self._index[slot]) if slot else 0
-      stop = int(self._index[min(slot + 1, len(self._index) - 1)])
-      stop = self.count if slot + 2 >= len(self._index) else stop
-      inside = self._times(start, stop) - self._offset
+      start = max(int(self._index[slot]) - 1, 0) if slot else 0  # one before and one after show
+      last = slot + 2 >= len(self._index)  #                       whether the index is right
+      stop = self.count if last else min(int(self._index[slot + 1]) + 1, self.count)
+      inside = self._times(start, stop)
       events.require_order(inside, self.path, start)
       out[i] = start + np.searchsorted(inside, time)
+      if out[i] == start > 0 or out[i] == stop < self.count:
+        raise errors.BadFileError(
+          self.path, f"ms_to_idx is wrong about millisecond {slot}", "the number of its first event"
+        )
     return out
 
   def read(self, start, stop):
@@ -173,7 +182,7 @@ def write_pieces(
       )
       for name, kind in kinds.items()
     }
-    slots = 0
+    slots, latest = 0, t_offset
     for chunk in chunks:
       times = chunk.t - t_offset
       if times.size and not (0 <= times[0] and times[-1] < 2**32):
@@ -181,6 +190,7 @@ def write_pieces(
           f"{errors.shown(path)}: events from {chunk.t[0]} to {chunk.t[-1]} microseconds do not fit "
           f"behind t_offset {t_offset}"
         )
+      events.require_order(np.append(latest, chunk.t), path, count - 1)
       for name, values in zip("xytp", (chunk.x, chunk.y, times, chunk.p), strict=True):
         columns[name].resize((count + len(values),))
         columns[name][count:] = values.astype(kinds[name])
@@ -188,7 +198,7 @@ def write_pieces(
         last = int(times[-1]) // _MILLI + 1
         begins = np.arange(slots, last) * _MILLI
         index.append(count + np.searchsorted(times, begins))
-        slots = max(slots, last)
+        slots, latest = max(slots, last), int(chunk.t[-1])
       count += len(times)
       yield len(times)
     file.create_dataset("ms_to_idx", data=np.concatenate(index).astype(np.uint64))

@@ -33,6 +33,8 @@ MICRO = 1_000_000  # microseconds in a second
 SUFFIXES = (".h5", ".hdf5", ".aedat4", ".txt", ".npz", ".npy")
 CAMERAS = ("left", "right")
 _LINES = 1 << 18  # of a text, parsed at once
+_LONGEST = 256  # bytes of a line
+_WIDEST = 1 << 16  # pixels
 _LATEST = 2**62  # microseconds; beyond that is no time
 
 
@@ -214,9 +216,9 @@ def checked(x, y, t, p, size: tuple[int, int] | None, path, begin: int = 0) -> E
     i = int(np.argmax(wrong))
     raise errors.BadFileError(path, f"event {begin + i} {problem(i)}", expected)
 
-  height, width = size or (1 << 16, 1 << 16)
+  height, width = size or (_WIDEST, _WIDEST)
   for name, values, most in (("x", x, width), ("y", y, height)):
-    values = np.asarray(values)
+    values, most = np.asarray(values), min(most, _WIDEST)
     wrong = ~((values >= 0) & (values < most)) | (values != np.floor(values))
     if wrong.any():
       words = f"whole numbers in 0 .. {most - 1}"
@@ -261,6 +263,8 @@ def microseconds(t, path, begin: int = 0) -> np.ndarray:
   """
   t = np.asarray(t)
   seconds = np.issubdtype(t.dtype, np.floating)
+  if seconds:
+    t = t.astype(np.float64)
   most = _LATEST / MICRO if seconds else _LATEST
   with np.errstate(invalid="ignore"):
     wrong = ~((t > -most) & (t < most))
@@ -269,28 +273,34 @@ def microseconds(t, path, begin: int = 0) -> np.ndarray:
     raise errors.BadFileError(path, f"event {begin + i} has time {t[i]}", "a time")
   if not seconds:
     return t.astype(np.int64)
-  return np.rint(t.astype(np.float64) * MICRO).astype(np.int64)
+  return np.rint(t * MICRO).astype(np.int64)
 
 
 def _read_text(path, size):
   """Events and size of a text."""
-  pieces = []
-  with open(path, "rb") as file:
-    head = file.readline().split()
-    if len(head) == 2 and all(word.isdigit() for word in head):
+  pieces, begin, whole = [], 0, None
+  try:
+    file = open(path, "rb")
+  except OSError as error:
+    raise errors.BadFileError(path, f"cannot be read: {errors.reason(error)}") from error
+  with file:
+    head = file.readline(_LONGEST).split()
+    if len(head) == 2 and all(word.isdigit() and len(word) <= 5 for word in head):
       size = size or (int(head[1]), int(head[0]))
     else:
       file.seek(0)
-    whole = len(head) == 4 and head[0].lstrip(b"-").isdigit()  # microseconds
-    for number in itertools.count():
-      lines = list(itertools.islice(file, _LINES))
-      if not lines:
-        break
-      t, x, y, p = _parse(lines, path, number * _LINES).T
+    while lines := list(itertools.islice(file, _LINES)):
+      first = next(filter(None, (line.partition(b"#")[0].split() for line in lines)), None)
+      if first is None:
+        continue  # comments
+      t, x, y, p = _parse(lines, path, begin).T
+      exact = (t == np.floor(t)) & (np.abs(t) < 2.0**53)
+      if whole is None:  # "0" may begin a list of seconds too
+        whole = first[0].lstrip(b"-").isdigit() and exact.all()
       if whole:
-        t = np.where(np.abs(t) < 2.0**53, t, np.nan)  # exact as floats
-        t = t / MICRO if np.isnan(t).any() else t.astype(np.int64)
-      pieces.append(checked(x, y, t, p, size, path, number * _LINES))
+        t = t.astype(np.int64) if exact.all() else np.where(exact, t / MICRO, np.nan)
+      pieces.append(checked(x, y, t, p, size, path, begin))
+      begin += len(t)
   events = Events(*(np.concatenate(columns) for columns in zip(NOTHING, *pieces, strict=True)))
   require_order(events.t, path)
   return events, size
@@ -303,7 +313,7 @@ def _parse(lines, path, begin):
   except ValueError as error:
     told = " ".join(str(error).split())
     raise errors.BadFileError(
-      path, f"is no text of events after line {begin}: {told}", '"t x y p" a line'
+      path, f"is no text of events after event {begin}: {told[:200]}", '"t x y p" a line'
     ) from error
   if table.size and table.shape[1] != 4:
     raise errors.BadFileError(path, f"has lines of {table.shape[1]} numbers", '"t x y p" a line')
@@ -323,6 +333,8 @@ def _read_npz(path, size):
 
 
 def _read_npy(path, size):
+  if npy.read_header(path).shape == (0, 4):
+    return NOTHING, size
   table = npy.open_npy(path)
   if table.ndim != 2 or table.shape[1] != 4:
     raise errors.BadFileError(path, f"has shape {table.shape}", "[events, 4]: t, x, y, p")

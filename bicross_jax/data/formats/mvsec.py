@@ -35,11 +35,13 @@ class _Camera(events.Located):
     self.path, self.size = path, size
     self._file = hdf5.open_file(path)
     try:
-      self._events = hdf5.dataset(self._file, f"davis/{camera}/events", 2)
-      if self._events.shape[1] != 4:
+      name = f"davis/{camera}/events"
+      self._events = hdf5.dataset(self._file, name, 2, "f")
+      if self._events.shape[1] != 4 or self._events.dtype.itemsize < 8:  # t needs 64 bits
         raise errors.BadFileError(
-          path, f"davis/{camera}/events has shape {self._events.shape}", "[N, 4]: x, y, t, p"
+          path, f"{name} is {self._events.dtype} {self._events.shape}", "float64 [N, 4]: x, y, t, p"
         )
+      hdf5.require_stored(self._events, name)
       self.count = self._events.shape[0]
       self.look()
     except BaseException:

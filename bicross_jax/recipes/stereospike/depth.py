@@ -12,6 +12,7 @@ from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
+NEAREST = 1e-3  # metres; what is predicted nearer, or behind the camera, is predicted there
 PENALISED = ("bottleneck_1", "add4", "add3", "add2", "add1")  # tensors of the spike penalty
 
 
@@ -67,7 +68,7 @@ def create(config) -> train_state.Recipe:
 
   def inspect(variables, batch, carry=()):
     output = see(variables, batch, carry if jax.tree.leaves(carry) else None)
-    depth = label_space.decode(common.labels(config), output.depth)
+    depth = jnp.maximum(label_space.decode(common.labels(config), output.depth), NEAREST)
     feature = output.activity["add1"][-1]
     return {"depth": depth, "feature": feature}, output.state if stateful else carry
 

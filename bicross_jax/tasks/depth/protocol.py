@@ -61,6 +61,8 @@ PROTOCOLS = {
   "make3d_c1": Protocol(max_depth=70.0, crop="none", scaling="median", interpolation="nearest"),
   # Mean depth errors of MVSEC: no crop, and no cap below what a lidar sees.
   "mvsec": Protocol(max_depth=1000.0, crop="none", cutoffs=True),
+  # Depth of DSEC, which is judged by disparity where it is published: as on MVSEC.
+  "dsec": Protocol(max_depth=1000.0, crop="none", cutoffs=True),
 }
 
 

@@ -1,0 +1,15 @@
+"""StereoSpike's stages, through the scripts a person would use."""
+
+from tests.systems.contract import Contract
+
+
+class TestStereoSpike(Contract):
+  stages = ("stereospike-binocular", "stereospike-spikecam")
+  slow = ("test_benchmark",)
+
+
+class TestANN(Contract):
+  """Batch norms, and no spikes."""
+
+  stages = ("stereospike-ann",)
+  slow = tuple(name for name in dir(Contract) if name.startswith("test_") and name != "test_train")
