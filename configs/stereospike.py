@@ -35,7 +35,7 @@ _REAL = {  # scenario: set, domain, height, width, cameras
 }
 SCENARIOS = ("synthetic", "smoke", *_REAL)
 # Optimisation by preset: epochs, what the rate is multiplied by, and the epochs where it is.
-_PRESETS = {"paper": (30, 0.1, (10, 25, 40)), "repo": (70, 0.5, (8, 42, 60))}
+_PRESETS = {"paper_v2": (30, 0.1, (10, 25, 40)), "repo": (70, 0.5, (8, 42, 60))}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
   elif scenario == "smoke":
     _make_small(config)
   else:
-    _make_real(config, scenario, own.pop("preset", "paper"), own.pop("split", ""))
+    _make_real(config, scenario, own.pop("preset", "paper_v2"), own.pop("split", ""))
   if own:
     raise errors.UserError(f"scenario {scenario} has no {', '.join(own)}")
   for item in overrides:

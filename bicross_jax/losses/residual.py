@@ -41,8 +41,9 @@ def gradient_matching(
 ) -> jax.Array:
   """The multi-scale gradient loss at one scale: sum(|Gx * R| + |Gy * R|) / number of valid pixels.
 
-  R is 0 at invalid pixels and beyond the frame, and every pixel of the frame is summed, so that the
-  edge of what is known holds a constant error down. Gx, Gy are Sobel's kernels, not normalised.
+  R is 0 at invalid pixels and beyond the frame, and the sum is over the valid pixels, so that those
+  beside an edge of what is known hold a constant error down. Gx, Gy are Sobel's kernels, not
+  normalised.
 
   Args:
     prediction, target, mask, axis_name: as for `variance`.
@@ -51,9 +52,10 @@ def gradient_matching(
     float32[].
   """
   residual = jnp.pad(_residual(prediction, target, mask), ((0, 0), (1, 1), (1, 1)))
-  edges = (_sobel(residual, 2, 1), _sobel(residual, 1, 2))
-  total = sum(pooled.total(jnp.abs(edge), axis_name) for edge in edges)
-  return pooled.ratio(total, pooled.total(mask, axis_name))
+  # Of an edge of exactly 0 the maximum has the gradient 0, as PyTorch's abs has; jnp.abs has 1.
+  size = lambda edge: jnp.maximum(edge, -edge)
+  edges = size(_sobel(residual, 2, 1)) + size(_sobel(residual, 1, 2))
+  return pooled.masked_mean(edges, mask, axis_name)
 
 
 def absolute(

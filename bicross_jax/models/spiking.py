@@ -176,23 +176,18 @@ def _scan(neuron, leak, potential, x, keep):
 
 def _run_forward(neuron, leak, potential, x):
   spikes, last, charged = _scan(neuron, leak, potential, x, keep=True)
-  return (spikes, last), (leak, potential, charged, x if _needs_input(neuron) else None)
-
-
-def _needs_input(neuron):
-  """Whether the gradient of the leak asks for the input."""
-  return neuron.kind == "plif" and neuron.decay_input
+  return (spikes, last), (leak, potential, charged)
 
 
 def _run_backward(neuron, kept, gradients):
   """The recurrence of docs/systems/stereospike.md, backwards in time."""
-  leak, potential, charged, x = kept
+  leak, potential, charged = kept
   of_spikes, of_last = gradients
   rest = neuron.reset or 0.0
 
   def one(carry, xs):
     of_potential, of_leak = carry
-    of_spike, charged, before, x = xs
+    of_spike, charged, before = xs
     slope = surrogates.derivative(neuron.surrogate, charged - neuron.threshold)
     fired = (charged >= neuron.threshold).astype(charged.dtype)
     through = of_spike  # what the spike is worth
@@ -206,7 +201,8 @@ def _run_backward(neuron, kept, gradients):
     weight = 1 / neuron.tau
     if leak is not None:
       weight = leak.astype(charged.dtype)
-      driven = -(before - rest) if x is None else x - (before - rest)
+      # What the leak multiplies: with a decayed input, all of the charge.
+      driven = (charged - before) / weight if neuron.decay_input else rest - before
       of_leak = of_leak + jnp.sum(of_charged * driven, dtype=jnp.float32)
     of_input = of_charged * weight if neuron.decay_input else of_charged
     return ((1 - weight) * of_charged, of_leak), of_input
@@ -215,7 +211,7 @@ def _run_backward(neuron, kept, gradients):
   if leak is not None:  # the potentials that were charged
     fired = (charged[:-1] >= neuron.threshold).astype(charged.dtype)
     before = jnp.concatenate([potential[None], _reset(neuron, charged[:-1], fired)])
-  xs = (of_spikes, charged, before, x)
+  xs = (of_spikes, charged, before)
   carry = (of_last, jnp.zeros((), jnp.float32))
   if len(charged) == 1:
     carry, of_input = one(carry, jax.tree.map(lambda y: y[0], xs))

@@ -83,7 +83,8 @@ def _narrow(x, weight, size):
   """The same of one feature: products on the small map, what is enlarged are their results."""
   k, channels = len(weight), x.shape[-1]
   taps = weight[..., 0].reshape(k * k, channels).T
-  y = (x.reshape(-1, channels) @ taps).reshape(*x.shape[:3], k, k)
+  y = jnp.matmul(x.reshape(-1, channels), taps, preferred_element_type=jnp.float32)
+  y = y.reshape(*x.shape[:3], k, k)
   for axis in (1, 2):  # of the rows of the kernel, then of its columns
     whole = size[axis - 1] + k - 1
     part = lambda i, y=y, axis=axis, whole=whole: resize.nearest_part(
@@ -210,7 +211,8 @@ class UNet(nn.Module):
     channels |= {f"conv{k}": 25 * self.width * 2 ** (k - 1) for k in range(1, LEVELS + 1)}
     channels[r"bottleneck_\d_conv\d"] = 9 * self.width * 2**LEVELS
     biases = [
-      (rf"/{name}/(conv/)?bias$", initialise.uniform(1 / math.sqrt(n))) for name, n in channels.items()
+      (rf"/{name}/(conv/)?bias$", initialise.uniform(1 / math.sqrt(n)))
+      for name, n in channels.items()
     ]
     return (*biases, (r"/kernel$", initialise.uniform(_uniform)))
 
@@ -325,9 +327,14 @@ def read_out(heads: Mapping[int, jax.Array], potential: jax.Array) -> tuple[jax.
 
   Returns:
     float32[T, B, H, W] each: the potential after that head, finest first.
+
+  Raises:
+    ValueError: a potential of another shape than a map.
   """
   order = sorted(heads, reverse=True)
   fed = jnp.stack([heads[k] for k in order], axis=1)  # [T, heads, B, H, W]
+  if potential.shape != fed.shape[2:]:
+    raise ValueError(f"depth {potential.shape} of the state does not fit {fed.shape[2:]}")
   potentials = spiking.integrate(potential, fed.reshape(-1, *potential.shape)).reshape(fed.shape)
   return tuple(potentials[:, i] for i in reversed(range(len(order))))
 

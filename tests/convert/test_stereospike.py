@@ -9,7 +9,7 @@ from bicross_jax import convert, errors, models
 WIDTH, SIZE = 4, (30, 41)
 
 
-def _modules(torch, neurons=None, norms=False):
+def _modules(torch, neurons=None, norms=False, channels=4):
   """Modules that give a state dict the published names; of the layers only the convolutions act."""
   nn = torch.nn
   widths = [WIDTH * 2**k for k in range(5)]
@@ -38,7 +38,7 @@ def _modules(torch, neurons=None, norms=False):
         self.sn1, self.sn2 = neurons(), neurons()
 
   out = nn.Module()
-  out.bottom = plain(4, widths[0], 5)
+  out.bottom = plain(channels, widths[0], 5)
   for k in range(1, 5):
     setattr(out, f"conv{k}", plain(widths[k - 1], widths[k], 5, 2))
     setattr(out, f"deconv{k}", layer(Up(widths[k], widths[k - 1], 5, False), widths[k - 1]))
@@ -74,11 +74,11 @@ def _depths(torch, net, x, fire, gain):
 
 
 def _compare(torch, name, net, fire, gain=1.0, **options):
-  x = np.random.default_rng(0).integers(0, 4, (2, *SIZE, 4)).astype(np.float32)
+  module = models.create(name, width=WIDTH, **options)
+  x = np.random.default_rng(0).integers(0, 4, (2, *SIZE, module.in_channels)).astype(np.float32)
   state = {k: v.detach().numpy() for k, v in net.state_dict().items()}
   variables = convert.from_torch(name, state, width=WIDTH, **options)
-  module = models.create(name, width=WIDTH, **options)
-  got = module.apply(variables, x[None])
+  got = jax.jit(module.apply)(variables, x[None])
   with torch.no_grad():
     want = _depths(torch, net, torch.from_numpy(x.transpose(0, 3, 1, 2)), fire, gain)
   for have, one in zip(got.depths, want, strict=True):
@@ -111,8 +111,9 @@ def test_integrate_and_fire_neurons():
   assert convert.from_torch("stereospike", state, width=WIDTH)
 
 
-def test_parametric_neurons():
-  """The leak of every layer has its place: each fires at x sigmoid(w) >= 1."""
+@pytest.mark.parametrize("channels", [2, 4])
+def test_parametric_neurons(channels):
+  """The leak of every layer has its place: each fires at x sigmoid(w) >= 1; of one camera and two."""
   torch = pytest.importorskip("torch")
 
   class Plif(torch.nn.Module):
@@ -120,7 +121,7 @@ def test_parametric_neurons():
       super().__init__()
       self.w = torch.nn.Parameter(torch.tensor(0.0))
 
-  net = _exact(torch, _modules(torch, Plif))
+  net = _exact(torch, _modules(torch, Plif, channels=channels))
   leaks = [p for p in net.parameters() if not p.ndim]
   assert len(leaks) == 13
   for i, p in enumerate(leaks):
@@ -131,7 +132,7 @@ def test_parametric_neurons():
     return (x * torch.sigmoid(w) >= 1).float()
 
   options = dict(neuron="plif", bottleneck_neuron="plif", multiply_factor=2.0)
-  _compare(torch, "stereospike", net, fire, 2.0, **options)
+  _compare(torch, "stereospike", net, fire, 2.0, in_channels=channels, **options)
 
 
 def test_the_analogue_network():
@@ -146,16 +147,44 @@ def test_the_analogue_network():
   _compare(torch, "stereospike_ann", net, fire)
 
 
+def _state(name, **options):
+  """A state dict of zeros, of the network with these options."""
+  network, x = models.create(name, width=WIDTH, **options), np.zeros((1, 1, 64, 64, 4), np.float32)
+  shapes = jax.eval_shape(network.init, jax.random.key(0), x)
+  return convert.to_torch(name, jax.tree.map(lambda s: np.zeros(s.shape, np.float32), shapes))
+
+
+def _refused(name, state, **options):
+  with pytest.raises(errors.UserError) as error:
+    convert.from_torch(name, state, width=WIDTH, **options)
+  return str(error.value)
+
+
 def test_what_does_not_fit_is_listed():
-  shapes = jax.eval_shape(
-    lambda: models.create("stereospike", width=WIDTH).init(
-      jax.random.key(0), np.zeros((1, 1, 64, 64, 4), np.float32)
-    )
-  )
-  variables = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), shapes)
-  state = convert.to_torch("stereospike", variables)
+  state = _state("stereospike")
   del state["conv2.0.weight"]
   state["conv7.0.weight"] = np.zeros((1, 1, 5, 5), np.float32)
-  with pytest.raises(errors.UserError, match=r"params/conv2/kernel") as error:
-    convert.from_torch("stereospike", state, width=WIDTH)
-  assert "conv7.0.weight" in str(error.value)
+  state["conv3.0.weight"] = np.zeros((1, 2, 5, 5), np.float32)
+  state["deconv1.0.up.1.weight"] = np.full_like(state["deconv1.0.up.1.weight"], np.nan)
+  said = _refused("stereospike", state)
+  for part in (
+    "1 unknown: conv7.0.weight",
+    "1 missing: params/conv2/kernel",
+    "1 misshapen: conv3.0.weight (1, 2, 5, 5) for params/conv3/kernel (5, 5, 16, 32)",
+    "1 not finite: deconv1.0.up.1.weight",
+  ):
+    assert part in said
+
+
+def test_other_networks_of_the_family_are_not_taken_for_it():
+  """Leaks that nobody has a place for, leaks that lack, norms, half a pair of cameras."""
+  plif = dict(neuron="plif", bottleneck_neuron="plif")
+  assert "13 unknown: " in _refused("stereospike", _state("stereospike", **plif))
+  assert "13 missing: " in _refused("stereospike", _state("stereospike"), **plif)
+  assert "9 unknown: " in _refused(
+    "stereospike", _state("stereospike", **plif), bottleneck_neuron="plif"
+  )
+  assert "conv1.2.running_mean" in _refused("stereospike", _state("stereospike_ann"))
+  assert "bottom.0.weight (4, 4, 5, 5)" in _refused(
+    "stereospike", _state("stereospike"), in_channels=2
+  )

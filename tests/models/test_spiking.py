@@ -199,9 +199,9 @@ def test_the_integrator_never_fires():
 
 
 def test_what_is_kept_for_the_gradient():
-  """Charged potentials, and the input where the leak asks for it; nothing else of the size of time."""
+  """Charged potentials; nothing else of the size of time."""
   x, v, *_ = _case(16, (64, 64))
-  for kind, kept in (("if", 1), ("lif", 1), ("plif", 2)):
+  for kind, kept in (("if", 1), ("lif", 1), ("plif", 1)):
     neuron = spiking.Neuron(kind, 2.0)
     _, pull = jax.vjp(
       functools.partial(spiking.run, neuron), _params(neuron), *[jnp.zeros((64, 64))], x

@@ -225,7 +225,7 @@ def test_what_cannot_be_is_refused():
   network, variables = _network()
   state = _run(network)(variables, X).state
   for wrong, said in (
-    ({**state, "depth": state["depth"][:1]}, "does not fit"),
+    *(({**state, "depth": jnp.zeros(s)}, "does not fit") for s in ((1, 12, 17), (5, 7), (0,))),
     ({n: x for n, x in state.items() if n != "conv1"}, "does not fit the network"),
   ):
     with pytest.raises(ValueError, match=said):
