@@ -3,19 +3,23 @@
     python scripts/benchmark.py --config configs/bicross.py:pretrain \\
         --config configs/bicross.py:pretrain,model.dtype=bfloat16
     python scripts/benchmark.py --config configs/bicross.py:pretrain,syn2real,data.batch_size=1 --peer
+    python scripts/benchmark.py --config configs/stereospike.py:binocular --peer pytorch
+    python scripts/benchmark.py --neurons
 
 Needs no data and no TensorFlow. Ratios are to the first config of the same run; with --peer, the times of
-the config's network in other frameworks (all that are installed, or those named) over ours.
+the config's network in other frameworks (all that are installed, or those named) over ours; --neurons
+times multi-step LIF neurons beside SpikingJelly's.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+import os
 import pathlib
 import time
 from typing import Any, NamedTuple
 
 from bicross_jax import cli, errors, fields, files
-from bicross_jax.commands import peers
+from bicross_jax.commands import contest, neurons, peers
 from bicross_jax.config import grammar
 
 EPOCH = 1000  # training examples that durations in epochs refer to
@@ -48,7 +52,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "benchmark.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
-  add("--config", action="append", required=True, metavar="FILE[:ARG]", help="once or more")
+  add("--config", action="append", default=[], metavar="FILE[:ARG]", help="once or more")
+  add("--neurons", action="store_true", help="time spiking neurons instead of a config's network")
   add(
     "--peer",
     action="append",
@@ -67,8 +72,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     raise errors.UserError(f"--rounds {args.rounds}: 1 to 10000 are possible")
   if not 0 < args.seconds <= 3600:
     raise errors.UserError(f"--seconds {args.seconds:g}: more than 0 and at most 3600")
-  if args.json and not args.peer:
-    raise errors.UserError("--json goes with --peer")
+  if bool(args.config) == args.neurons:
+    raise errors.UserError("give --config once or more, or --neurons")
+  if args.json and not (args.peer or args.neurons):
+    raise errors.UserError("--json goes with --peer and --neurons")
   if args.json:
     files.check_output_folder(pathlib.Path(args.json).absolute().parent)
   args.overrides = grammar.overrides_of(rest, "--config.")
@@ -79,6 +86,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
   """Measures what the arguments say and prints a table; returns the exit status."""
   args = parse(argv)
+  if args.neurons:
+    return compare_neurons(args)
   if args.peer:
     return compare(args, peers.chosen(args.peer))
 
@@ -121,7 +130,7 @@ def compare(args: argparse.Namespace, names: Sequence[str]) -> int:
       results = peers.measure(
         spec, args.overrides, names, work, rounds=args.rounds, seconds=args.seconds
       )
-      rows, about = peers.rows(results), results[peers.OURS].about
+      rows, about = contest.rows(results, peers.OURS), results[peers.OURS].about
       print(f"\n{spec}: {work}")
       print(
         f"{about['device']}, {about['threads']} threads, {about['dtype']}; {about['flops'] / 1e9:.1f} "
@@ -130,6 +139,32 @@ def compare(args: argparse.Namespace, names: Sequence[str]) -> int:
       print(report.table(rows, tuple(rows[peers.OURS]), {}), flush=True)
       values = {name: result._asdict() for name, result in results.items()}
       found.append({"config": spec, "overrides": args.overrides, "work": work, "results": values})
+  if args.json:
+    files.write_json(args.json, found)
+    print(f"written: {errors.shown(args.json)}")
+  return 0
+
+
+def compare_neurons(args: argparse.Namespace) -> int:
+  """Times LIF neurons beside SpikingJelly's and prints a table for each work."""
+  from bicross_jax.evaluation import report
+
+  neurons.check()
+  memory, found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2, []
+  for work in neurons.WORKS:
+    rows = {}
+    for steps, wanted in neurons.SHAPES:
+      count = neurons.fitting(steps, wanted, memory)
+      results = neurons.measure(steps, count, work, rounds=args.rounds, seconds=args.seconds)
+      line = contest.rows(results, neurons.OURS)
+      rows[f"T={steps}, N={count}"] = {
+        **{name: line[name]["median"] for name in (neurons.OURS, neurons.PEER)},
+        "ratio": line[neurons.PEER]["ratio"],
+      }
+      values = {name: result._asdict() for name, result in results.items()}
+      found.append({"steps": steps, "neurons": count, "work": work, "results": values})
+    print(f"\nLIF, {work}, {contest.threads()} threads")
+    print(report.table(rows, (neurons.OURS, neurons.PEER, "ratio"), {}), flush=True)
   if args.json:
     files.write_json(args.json, found)
     print(f"written: {errors.shown(args.json)}")

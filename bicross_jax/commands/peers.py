@@ -4,22 +4,19 @@
 ready, says how, and then runs it for a while whenever it is told to.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import importlib.util
-import json
-import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from bicross_jax import errors
+from bicross_jax.commands import contest
 from bicross_jax.config import grammar
 
 WORKS = ("forward", "gradients")  # gradients: forward, and the gradient by every weight
 _PACKAGES = {  # peer -> what must be installed
+  "pytorch": ("torch",),
   "transformers": ("torch", "transformers"),
   "transformers-compiled": ("torch", "transformers"),
   "onnxruntime": ("onnx", "onnxruntime"),
@@ -29,23 +26,6 @@ _FORWARD_ONLY = ("onnxruntime", "openvino")
 PEERS = tuple(_PACKAGES)
 OURS = "bicross_jax"
 _SIDE = {"cpu": 2048}  # of the matrices whose product measures the machine; of others 8192
-
-
-class Result(NamedTuple):
-  """What one contestant did.
-
-  Attributes:
-    seconds: of one call, by round.
-    ready: seconds from an imported framework to the end of the first call: build, compile.
-    memory: bytes, the largest that the process held (of the GPU, where there is one).
-    about: versions, device, threads; of ours `flops` of one call, as convolutions and products
-      have them, and `peak`, FLOP a second of a product of large matrices.
-  """
-
-  seconds: list[float]
-  ready: float
-  memory: int
-  about: dict[str, Any]
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -73,7 +53,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def counterpart(config) -> Any:
-  """The depth network of a config, with what its peers have: one head with a ReLU.
+  """The network of a config as its peers have it: StereoSpike, or DPT with one head and a ReLU.
 
   Raises:
     errors.UserError: the config has another network, or one that no peer has.
@@ -83,8 +63,12 @@ def counterpart(config) -> Any:
 
   networks = recipes.create(config, grammar.trusted(config)).networks.values()
   module = next(iter(networks))
+  if _is_spiking(config):
+    return module
   if len(networks) > 1 or not isinstance(module, dpt.DPT):
-    raise errors.UserError("--peer: peers have DPT alone; this config has another network")
+    raise errors.UserError(
+      "--peer: peers have DPT and StereoSpike; this config has another network"
+    )
   if module.stem_bins or dpt.VARIANTS[module.backbone].late:
     raise errors.UserError(
       "--peer: no peer has the heads of tiny and nano or the stem's bins of time; take "
@@ -100,6 +84,12 @@ def check(config, peers: Sequence[str]) -> None:
     errors.UserError: one has not.
   """
   counterpart(config)
+  for peer in peers:
+    if (peer == "pytorch") != _is_spiking(config):
+      network = "StereoSpike" if peer == "pytorch" else "DPT"
+      raise errors.UserError(f"--peer {peer} has {network} alone; this config has another network")
+  if _is_spiking(config):
+    return
   size = config.input.height, config.input.width
   if size[0] != size[1] and any(peer.startswith("transformers") for peer in peers):
     raise errors.UserError(
@@ -115,7 +105,7 @@ def measure(
   *,
   rounds: int,
   seconds: float,
-) -> dict[str, Result]:
+) -> dict[str, contest.Result]:
   """Times ours and its peers in turns; in each turn one call that does not count, then `seconds`.
 
   Args:
@@ -132,99 +122,26 @@ def measure(
     errors.TrainingError: a process ended early.
   """
   names = [OURS, *(p for p in peers if work == "forward" or p not in _FORWARD_ONLY)]
-  running: dict[str, _Process] = {}
-  try:
-    for name in names:
-      print(f"{work}: {name} gets ready", file=sys.stderr, flush=True)
-      running[name] = _Process(name, spec, overrides, work)
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds):
-      for name, process in running.items():
-        taken[name].append(process.ask(seconds)["seconds"])
-        said = f"{work}, round {number + 1} of {rounds}: {name} {taken[name][-1]:.3f} s"
-        print(said, file=sys.stderr, flush=True)
-    return {
-      name: Result(taken[name], p.about.pop("ready"), p.ask(0)["memory"], p.about)
-      for name, p in running.items()
-    }
-  finally:
-    for process in running.values():
-      process.end()
+  module = ["-m", "bicross_jax.commands.peers"]
+  contestants = {name: [*module, name, work, spec, *overrides] for name in names}
+  return contest.measure(contestants, work, rounds=rounds, seconds=seconds)
 
 
-def rows(results: Mapping[str, Result]) -> dict[str, dict[str, str]]:
-  """The lines of the table: medians, and ratios of each peer's median to ours."""
-  ours = results[OURS]
-  own = statistics.median(ours.seconds)
-  out = {}
-  for name, result in results.items():
-    median = statistics.median(result.seconds)
-    out[name] = {
-      "median": f"{median:.3f} s",
-      "fastest": f"{min(result.seconds):.3f} s",
-      "ratio": f"{median / own:.2f}",
-      "of peak": f"{ours.about['flops'] / median / ours.about['peak']:.0%}",
-      "ready": f"{result.ready:.1f} s",
-      "memory": f"{result.memory / 2**20:.0f} MiB",
-    }
-  return out
-
-
-class _Process:
-  """A contestant: answers one line of JSON for each line."""
-
-  def __init__(self, name, spec, overrides, work):
-    argv = [sys.executable, "-m", "bicross_jax.commands.peers", name, work, spec, *overrides]
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ, **path}
-    self.name = name
-    self.process = subprocess.Popen(
-      argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    )
-    self.about = self._read()
-
-  def ask(self, seconds: float) -> dict[str, Any]:
-    print(seconds, file=self.process.stdin, flush=True)
-    return self._read()
-
-  def end(self):
-    self.process.kill()
-    self.process.communicate()
-
-  def _read(self):
-    line = self.process.stdout.readline()
-    if not line:
-      status = self.process.wait()
-      raise errors.TrainingError(f"{self.name} ended with status {status}; what it said is above")
-    return json.loads(line)
-
-
-def _serve(name: str, work: str, spec: str, overrides: Sequence[str]) -> None:
-  """The life of a contestant's process."""
-  answers, sys.stdout = sys.stdout, sys.stderr  # frameworks print
-  say = lambda **values: print(json.dumps(values), file=answers, flush=True)
+def _make(name: str, work: str, spec: str, *overrides: str) -> contest.Made:
+  """What a contestant's process does."""
   config = grammar.load(spec, overrides)
-  shape = (config.data.batch_size, config.input.height, config.input.width)
-  threads = len(os.sched_getaffinity(0))
-  call, memory, about = _MAKERS[name](config, shape, work, threads)
-  began = about.pop("began")
-  call()
-  say(ready=time.perf_counter() - began, threads=threads, **about)
-  for line in sys.stdin:
-    wanted = float(line)
-    if not wanted:
-      say(memory=memory())
-      continue
-    call()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < wanted:
-      call()
-      count += 1
-    say(seconds=(time.perf_counter() - began) / count)
+  return _MAKERS[name](config, shape_of(config), work, contest.threads())
 
 
-def _host_memory() -> int:
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def shape_of(config) -> tuple[int, ...]:
+  """What the input of a config's network has but for its channels: (B, H, W), or (T, B, H, W)."""
+  if _is_spiking(config):
+    return config.input.steps, config.data.batch_size, config.data.height, config.data.width
+  return config.data.batch_size, config.input.height, config.input.width
+
+
+def _is_spiking(config) -> bool:
+  return config.get("model", {}).get("name") == "stereospike"
 
 
 def _ours(config, shape, work, threads):
@@ -241,6 +158,7 @@ def _ours(config, shape, work, threads):
   device = jax.devices()[0]
   module = counterpart(config)
   x = jax.random.normal(jax.random.key(0), (*shape, module.in_channels))
+  x = jnp.round(jnp.abs(x)) if _is_spiking(config) else x  # counts
   variables = jax.block_until_ready(models.init(module, jax.random.key(1), x.shape))
   began = time.perf_counter()
   run = lambda variables, x: module.apply(variables, x).depth
@@ -261,10 +179,18 @@ def _ours(config, shape, work, threads):
 
   def memory():
     stats = device.memory_stats()
-    return stats["peak_bytes_in_use"] if stats else _host_memory()
+    return stats["peak_bytes_in_use"] if stats else contest.host_memory()
 
-  about = {"device": device.device_kind, "jax": jax.__version__, "dtype": module.dtype}
-  return call, memory, {"began": began, "flops": flops, "peak": _peak(module.dtype), **about}
+  about = {
+    "device": device.device_kind,
+    "jax": jax.__version__,
+    "dtype": str(jnp.dtype(module.dtype)),
+  }
+  return (
+    call,
+    memory,
+    {"began": began, "flops": flops, "peak": _peak(jnp.dtype(module.dtype)), **about},
+  )
 
 
 def _peak(dtype) -> float:
@@ -288,7 +214,15 @@ def _transformers(config, shape, work, threads, compiled=False):
 
   module = counterpart(config)
   call, memory, about = theirs.runner(module, shape, work == "gradients", threads, compiled)
-  return call, memory or _host_memory, {"dtype": module.dtype, **about}
+  return call, memory or contest.host_memory, {"dtype": module.dtype, **about}
+
+
+def _pytorch(config, shape, work, threads):
+  """StereoSpike in PyTorch's own operations."""
+  from bicross_jax.convert import stereospike_torch as theirs
+
+  call, about = theirs.runner(counterpart(config), shape, work == "gradients", threads)
+  return call, contest.host_memory, {"dtype": "float32", **about}
 
 
 def _compiled(config, shape, work, threads):
@@ -323,7 +257,7 @@ def _onnxruntime(config, shape, work, threads):
   given = session.get_inputs()[0]
   x = {given.name: np.random.default_rng(0).standard_normal(given.shape, np.float32)}
   about = {"began": began, "dtype": "float32", "onnxruntime": onnxruntime.__version__}
-  return lambda: session.run(None, x), _host_memory, about
+  return lambda: session.run(None, x), contest.host_memory, about
 
 
 def _openvino(config, shape, work, threads):
@@ -339,12 +273,13 @@ def _openvino(config, shape, work, threads):
   network = core.compile_model(core.read_model(file), "CPU", options)
   x = np.random.default_rng(0).standard_normal(list(network.inputs[0].shape), np.float32)
   about = {"began": began, "dtype": "float32", "openvino": openvino.__version__}
-  return lambda: network([x]), _host_memory, about
+  return lambda: network([x]), contest.host_memory, about
 
 
 # (config, shape, work, threads) -> (call, memory, about)
-_MAKERS: dict[str, Callable[..., tuple[Callable[[], Any], Callable[[], int], dict[str, Any]]]] = {
+_MAKERS: dict[str, Callable[..., contest.Made]] = {
   OURS: _ours,
+  "pytorch": _pytorch,
   "transformers": _transformers,
   "transformers-compiled": _compiled,
   "onnxruntime": _onnxruntime,
@@ -353,4 +288,4 @@ _MAKERS: dict[str, Callable[..., tuple[Callable[[], Any], Callable[[], int], dic
 
 
 if __name__ == "__main__":
-  _serve(*sys.argv[1:4], sys.argv[4:])
+  contest.serve(lambda: _make(*sys.argv[1:]))

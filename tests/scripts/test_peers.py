@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.commands import peers
+from bicross_jax.commands import contest, peers
 from bicross_jax.config import grammar
 from bicross_jax.convert.dpt import counterpart
 from tests.scripts.conftest import script
@@ -17,13 +17,13 @@ def test_benchmark_with_peers_times_both_works_and_writes_them(
   place, tmp_path, monkeypatch, capsys
 ):
   results = {
-    peers.OURS: peers.Result(
+    peers.OURS: contest.Result(
       [2.0, 4.0, 3.0],
       9.0,
       2**21,
       {"flops": 6e9, "peak": 1e10, "device": "cpu", "threads": 2, "dtype": "float32"},
     ),
-    "transformers": peers.Result([6.0, 5.0, 60.0], 1.0, 2**20, {}),
+    "transformers": contest.Result([6.0, 5.0, 60.0], 1.0, 2**20, {}),
   }
   asked = []
   monkeypatch.setattr(peers, "chosen", lambda names: names)
