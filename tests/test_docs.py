@@ -11,6 +11,7 @@ import pytest
 from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
+from bicross_jax.recipes.stereospike import rules as stereospike_rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -98,7 +99,7 @@ def test_nothing_shipped_cites_a_page_that_is_not_there():
 def test_the_page_of_fields_has_every_field_and_no_other():
   text = (ROOT / "docs" / "config.md").read_text()
   words = set(re.findall(r"`([a-z_]+(?:\.(?:<\w+>|\w+))*)`", text))
-  every = {**rules.SHARED, **bicross_rules.RULES}
+  every = {**rules.SHARED, **bicross_rules.RULES, **stereospike_rules.RULES}
   lacking = []
   for name in every:
     section, _, rest = name.partition(".")
@@ -111,7 +112,7 @@ def test_the_page_of_fields_has_every_field_and_no_other():
   fields = {f for name in tasks.NAMES for f in tasks.create(name).protocol._fields}
   assert not fields - words
   dotted = {
-    w for w in words if re.match(r"(input|model|loss|optim|distill|adapt|front_end|train)\.", w)
+    w for w in words if re.match(r"(input|model|labels|loss|augment|optim|distill|adapt|front_end|train)\.", w)
   }
   assert not [w for w in dotted if w not in every]
 
@@ -121,6 +122,8 @@ FILES = (
   "stream.dat",
   "long.dat",
   "video.mp4",
+  "events.h5",
+  "right.h5",
   "dpt_hybrid.pt",
   "vit_base_r50_s16_384.safetensors",
 )
