@@ -112,7 +112,9 @@ def test_the_page_of_fields_has_every_field_and_no_other():
   fields = {f for name in tasks.NAMES for f in tasks.create(name).protocol._fields}
   assert not fields - words
   dotted = {
-    w for w in words if re.match(r"(input|model|labels|loss|augment|optim|distill|adapt|front_end|train)\.", w)
+    w
+    for w in words
+    if re.match(r"(input|model|labels|loss|augment|optim|distill|adapt|front_end|train)\.", w)
   }
   assert not [w for w in dotted if w not in every]
 

@@ -237,9 +237,7 @@ def _direct(x, kernel, stride, padding):
     # The middle of the padded map: XLA takes 2 to 8 times as long for the unpadded one.
     cut = k // 2
     padding = ((cut, cut), (cut, cut))
-  y = jax.lax.conv_general_dilated(
-    x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT
-  )
+  y = jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
   return y[:, cut : y.shape[1] - cut, cut : y.shape[2] - cut]
 
 

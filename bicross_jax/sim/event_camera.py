@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 
 DARK = 1e-3  # light that is added before the logarithm, of full well
-_LONG_AGO = -1e6  # seconds; of the last event of a pixel that had none
 _EXACT = 1e-4  # of a threshold; a level that is reached but for rounding is reached
 
 
@@ -49,11 +48,14 @@ class State(NamedTuple):
   Attributes:
     level: float32[H, W], log intensity.
     last: float32[H, W], seconds from the coming interval's begin back to each pixel's last event,
-      not positive.
+      not positive; -inf where there was none.
+    on, off: float32[H, W], the pixels' thresholds, which stay.
   """
 
   level: jax.Array
   last: jax.Array
+  on: jax.Array
+  off: jax.Array
 
 
 class Told(NamedTuple):
@@ -83,9 +85,9 @@ def thresholds(shape: tuple[int, int], sensor: Sensor) -> tuple[jax.Array, jax.A
 def start(key: jax.Array, light: jax.Array, sensor: Sensor = Sensor()) -> State:
   """A sensor at rest before a frame float32[H, W]; the key draws its phase."""
   on, off = thresholds(light.shape, sensor)
-  phase = jax.random.uniform(key, light.shape)
+  phase = jax.random.uniform(key, light.shape, minval=_EXACT, maxval=1 - _EXACT)
   phase = jnp.where(sensor.random_phase, phase * (on + off) - on, 0.0)
-  return State(_log(light) + phase, jnp.full(light.shape, _LONG_AGO, jnp.float32))
+  return State(_log(light) + phase, jnp.full(light.shape, -jnp.inf, jnp.float32), on, off)
 
 
 def between(
@@ -102,28 +104,26 @@ def between(
   Returns:
     (the events, the state at the second frame).
   """
-  on, off = thresholds(before.shape, sensor)
-  sinks = sensor.leak * on * seconds  # how far the level sinks, seen as a rise of the light
+  sinks = sensor.leak * state.on * seconds  # how far the level sinks, seen as a rise of the light
   low, high = _log(before), _log(after) + sinks
   rises = high > low
-  threshold = jnp.where(rises, on, off)
+  threshold = jnp.where(rises, state.on, state.off)
   sign = jnp.where(rises, 1.0, -1.0)
-  crossed = jnp.floor(sign * (high - state.level) / threshold + _EXACT)
-  crossed = jnp.maximum(crossed, 0).astype(jnp.int32)
+  crossed = _whole(jnp.floor(sign * (high - state.level) / threshold + _EXACT), 0)
   slope = jnp.maximum(jnp.abs(high - low), 1e-12) / seconds
   spacing = threshold / slope
-  begin = jnp.maximum(
-    (sign * (state.level - low) + threshold) / slope, 0.0
-  )  # of the first crossing
+  begin = (sign * (state.level - low) + threshold) / slope  # of the first crossing
+  begin = jnp.clip(begin, 0.0, seconds)
   blind = state.last + sensor.refractory  # until then
-  skipped = jnp.maximum(jnp.ceil((blind - begin) / spacing - _EXACT), 0).astype(jnp.int32)
-  every = jnp.maximum(jnp.ceil(sensor.refractory / spacing - _EXACT), 1).astype(jnp.int32)
+  skipped = _whole(jnp.ceil((blind - begin) / spacing - _EXACT), 0)
+  every = _whole(jnp.ceil(sensor.refractory / spacing - _EXACT), 1)
   left = crossed - skipped
   count = jnp.where(left > 0, (left - 1) // every + 1, 0)
   first, apart = begin + skipped * spacing, every * spacing
-  last = jnp.where(count > 0, first + (count - 1) * apart, state.last) - seconds
+  last = jnp.where(count > 0, first + (count - 1) * apart, state.last)
+  last = jnp.minimum(last, seconds) - seconds
   level = state.level + sign * crossed * threshold - sinks
-  return Told(count, first, apart, rises), State(level, jnp.maximum(last, _LONG_AGO))
+  return Told(count, first, apart, rises), state._replace(level=level, last=last)
 
 
 def counts(
@@ -153,6 +153,11 @@ def counts(
   each = jax.lax.scan(one, start(key, frames[0], sensor), (frames[:-1], frames[1:]))[1]
   total = each.reshape(bins, intervals // bins, *each.shape[1:]).sum(1)
   return jnp.minimum(total, 255).astype(jnp.uint8).transpose(1, 2, 0, 3)
+
+
+def _whole(number, least):
+  """Whole numbers as int32, within what that holds."""
+  return jnp.clip(number, least, 1e9).astype(jnp.int32)
 
 
 def _log(light):

@@ -90,6 +90,8 @@ def test_bright_pixels_fire_more(world_config, world_spec):
     (dict(train=0), "at least 1 example to train"),
     (dict(sensors=("rgb", "events2")), "no sensor 'events2'.*rgb_right"),
     (dict(sequence=81), "lasts 80 windows"),
+    (dict(sequence=161, sensors=("depth", "events")), "lasts 160 windows"),
+    (dict(cameras=1), "two event cameras.*input.cameras=1"),
   ],
 )
 def test_wrong_parameters_are_told_before_anything_is_built(world_config, overrides, words):
@@ -107,6 +109,43 @@ def test_the_choice_of_sensors_and_sequences_is_another_set_and_none_is_the_old_
   ]
   assert len(set(names)) == 4
   assert names[3] == "clear-24x40-t16-k3-n24.8.7-s0-0299283ce8"  # as before there was a choice
+
+
+def test_events_name_their_sensor_and_bins_and_other_sets_do_not(monkeypatch):
+  kinds = (
+    dict(sensors=("depth", "events")),
+    dict(sensors=("depth", "events"), bins=2),
+    dict(sensors=("depth", "depth_before")),
+    dict(sensors=("depth",)),
+    dict(),
+  )
+  names = [_config(**kind).name for kind in kinds]
+  assert len(set(names)) == len(kinds)
+  sensor = world.EVENT_SENSOR._replace(leak=0.7)
+  monkeypatch.setattr(world, "EVENT_SENSOR", sensor)
+  changed = [_config(**kind).name != name for kind, name in zip(kinds, names)]
+  assert changed == [True, True, True, False, False]
+
+
+def test_windows_of_events_follow_each_other_without_a_gap(world_config):
+  """Depth at a window's begin is depth at the end of the one before, to rounding of curved ways."""
+  world_config.update(
+    train=1, validation=1, test=6, sequence=3, bins=2, sensors=("depth_before", "events", "depth")
+  )
+  data = pipeline.open(world_config)
+  shapes = {"events": (24, 40, 2, 4), "depth": (24, 40), "depth_before": (24, 40)}
+  kinds = {"events": np.uint8, "depth": np.float32, "depth_before": np.float32}
+  spec = {name: jax.ShapeDtypeStruct(shapes[name], kinds[name]) for name in shapes}
+  found = list(data.batches(spec, seed=0).evaluation("test"))
+  rows = [{name: x[i] for name, x in b.items()} for b, truths in found for i in range(len(truths))]
+  assert [bool(row["reset"]) for row in rows] == [True, False, False] * 2
+  for i, (one, two) in enumerate(zip(rows, rows[1:])):
+    known = (one["depth"] > 0) & (two["depth"] > 0) & (two["depth_before"] > 0)
+    gap, moved = (np.abs(two[name] - one["depth"])[known] for name in ("depth_before", "depth"))
+    gap, moved = np.quantile(gap, 0.9), np.quantile(moved, 0.9)
+    assert gap > 5 if i == 2 else gap < 0.2 * moved  # after i = 2 another scene begins
+  events = np.stack([row["events"] for row in rows])
+  assert (events.reshape(6, -1, 4).mean(1) > 0.02).all() and events.max() < 100
 
 
 def test_chosen_sensors_in_sequences(world_config):

@@ -70,7 +70,7 @@ class WorldConfig(tfds.core.BuilderConfig):
         content[name] = getattr(self, name)
     parameters = repr(domains.DOMAINS[self.domain])
     content = [world.VERSION, parameters, sorted(content.items())]
-    if "events" in self.sensors:
+    if world.bins_of(self.sensors, self.bins):
       content.append([world.EVENT_WINDOW, repr(world.EVENT_SENSOR), world.event_frames(self.bins)])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
     self.description = f"{self.domain} {self.height}x{self.width}"

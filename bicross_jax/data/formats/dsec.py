@@ -13,7 +13,6 @@ attributes `height` and `width` of `events`; published files have 480x640 pixels
 
 from collections.abc import Iterable, Iterator
 
-import h5py
 import numpy as np
 
 from bicross_jax import errors, files
@@ -173,7 +172,7 @@ def write_pieces(
 
   index, count = [np.zeros(0, np.int64)], 0
   kinds = {"x": np.uint16, "y": np.uint16, "t": np.uint32, "p": np.uint8}
-  with files.write_whole(path) as out, h5py.File(out.name, "w") as file:
+  with hdf5.create(path) as (file, sink):
     group = file.create_group("events")
     group.attrs["height"], group.attrs["width"] = size
     columns = {
@@ -200,6 +199,7 @@ def write_pieces(
         index.append(count + np.searchsorted(times, begins))
         slots, latest = max(slots, last), int(chunk.t[-1])
       count += len(times)
+      sink.require_written()
       yield len(times)
     file.create_dataset("ms_to_idx", data=np.concatenate(index).astype(np.uint64))
     file.create_dataset("t_offset", data=np.int64(t_offset))

@@ -8,8 +8,7 @@ late lose them as floats of 64.
 
   .hdf5 .h5   MVSEC's (`formats.mvsec`) or DSEC's (`formats.dsec`); both are read piece by piece
   .aedat4     iniVation's (`formats.aedat4`)
-  .txt        "t x y p" a line, as the DAVIS recordings of rpg.ifi.uzh.ch; t in seconds, or in
-              microseconds where it has no point. A first line of two numbers is width and height
+  .txt        "t x y p" a line (`formats.event_text`)
   .npz        arrays x, y, t, p
   .npy        [N, 4]: columns t, x, y, p, as DENSE's
 
@@ -19,7 +18,6 @@ In the last two, times of a floating type are seconds and whole numbers are micr
 
 import abc
 from collections.abc import Callable
-import itertools
 import os
 from typing import NamedTuple
 
@@ -32,8 +30,6 @@ from bicross_jax.data.formats import npy
 MICRO = 1_000_000  # microseconds in a second
 SUFFIXES = (".h5", ".hdf5", ".aedat4", ".txt", ".npz", ".npy")
 CAMERAS = ("left", "right")
-_LINES = 1 << 18  # of a text, parsed at once
-_LONGEST = 256  # bytes of a line
 _WIDEST = 1 << 16  # pixels
 _LATEST = 2**62  # microseconds; beyond that is no time
 
@@ -187,7 +183,11 @@ def open_events(path, *, camera: str = "left", size: tuple[int, int] | None = No
     from bicross_jax.data.formats import aedat4
 
     return Held(path, *aedat4.read(path, size))
-  readers: dict[str, Callable] = {".txt": _read_text, ".npz": _read_npz, ".npy": _read_npy}
+  if suffix == ".txt":
+    from bicross_jax.data.formats import event_text
+
+    return Held(path, *event_text.read(path, size))
+  readers: dict[str, Callable] = {".npz": _read_npz, ".npy": _read_npy}
   if suffix not in readers:
     raise errors.BadFileError(path, "unknown kind of event file", ", ".join(SUFFIXES))
   return Held(path, *readers[suffix](path, size))
@@ -219,7 +219,8 @@ def checked(x, y, t, p, size: tuple[int, int] | None, path, begin: int = 0) -> E
   height, width = size or (_WIDEST, _WIDEST)
   for name, values, most in (("x", x, width), ("y", y, height)):
     values, most = np.asarray(values), min(most, _WIDEST)
-    wrong = ~((values >= 0) & (values < most)) | (values != np.floor(values))
+    with np.errstate(invalid="ignore"):
+      wrong = ~((values >= 0) & (values < most)) | (values != np.floor(values))
     if wrong.any():
       words = f"whole numbers in 0 .. {most - 1}"
       refuse(wrong, lambda i, name=name, values=values: f"has {name} {values[i]}", words)
@@ -276,55 +277,13 @@ def microseconds(t, path, begin: int = 0) -> np.ndarray:
   return np.rint(t * MICRO).astype(np.int64)
 
 
-def _read_text(path, size):
-  """Events and size of a text."""
-  pieces, begin, whole = [], 0, None
-  try:
-    file = open(path, "rb")
-  except OSError as error:
-    raise errors.BadFileError(path, f"cannot be read: {errors.reason(error)}") from error
-  with file:
-    head = file.readline(_LONGEST).split()
-    if len(head) == 2 and all(word.isdigit() and len(word) <= 5 for word in head):
-      size = size or (int(head[1]), int(head[0]))
-    else:
-      file.seek(0)
-    while lines := list(itertools.islice(file, _LINES)):
-      first = next(filter(None, (line.partition(b"#")[0].split() for line in lines)), None)
-      if first is None:
-        continue  # comments
-      t, x, y, p = _parse(lines, path, begin).T
-      exact = (t == np.floor(t)) & (np.abs(t) < 2.0**53)
-      if whole is None:  # "0" may begin a list of seconds too
-        whole = first[0].lstrip(b"-").isdigit() and exact.all()
-      if whole:
-        t = t.astype(np.int64) if exact.all() else np.where(exact, t / MICRO, np.nan)
-      pieces.append(checked(x, y, t, p, size, path, begin))
-      begin += len(t)
-  events = Events(*(np.concatenate(columns) for columns in zip(NOTHING, *pieces, strict=True)))
-  require_order(events.t, path)
-  return events, size
-
-
-def _parse(lines, path, begin):
-  """float64[n, 4] of the lines of a text."""
-  try:
-    table = np.loadtxt(lines, np.float64, comments="#", ndmin=2, encoding="latin1")
-  except ValueError as error:
-    told = " ".join(str(error).split())
-    raise errors.BadFileError(
-      path, f"is no text of events after event {begin}: {told[:200]}", '"t x y p" a line'
-    ) from error
-  if table.size and table.shape[1] != 4:
-    raise errors.BadFileError(path, f"has lines of {table.shape[1]} numbers", '"t x y p" a line')
-  return table.reshape(-1, 4)
-
-
 def _read_npz(path, size):
   held = npy.npz_names(path)
   lacking = [name for name in "xytp" if name not in held]
   if lacking:
-    raise errors.BadFileError(path, f"holds {', '.join(held) or 'nothing'}", "arrays x, y, t, p")
+    raise errors.BadFileError(
+      path, f"holds {errors.shown(', '.join(held))[:200] or 'nothing'}", "arrays x, y, t, p"
+    )
   columns = [npy.read_npz(path, name) for name in "xytp"]
   for name, column in zip("xytp", columns, strict=True):
     if column.ndim != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import io
 import math
 
 import h5py
@@ -20,6 +21,8 @@ DAMAGE = (
   OverflowError,
   UnicodeError,
 )
+# Numbers that a filter takes from the file without looking whether they are there: Blosc, Blosc 2.
+_PARAMETERS = {32001: 4, 32026: 4}
 
 
 def open_file(path) -> h5py.File:
@@ -33,6 +36,50 @@ def open_file(path) -> h5py.File:
   files.size(path)
   with refused(path):
     return h5py.File(path, "r", locking=False)
+
+
+class Sink(io.FileIO):
+  """A file that HDF5 writes into, and that never refuses: HDF5 may crash where a disk is full."""
+
+  _failed: OSError | None = None
+
+  def write(self, data) -> int:
+    left = memoryview(data).cast("B")
+    length = len(left)
+    try:
+      while left and not self._failed:
+        left = left[super().write(left) :]
+    except OSError as error:
+      self._failed = error
+    return length
+
+  def truncate(self, size=None) -> int:
+    try:
+      return super().truncate(size)
+    except OSError as error:
+      self._failed = self._failed or error
+      return size or 0
+
+  def require_written(self) -> None:
+    """Raises the OSError with which writing failed, if it did."""
+    if self._failed:
+      raise self._failed
+
+
+@contextlib.contextmanager
+def create(path) -> Iterator[tuple[h5py.File, Sink]]:
+  """A file to write into that takes its name only when it is complete (`files.write_whole`).
+
+  Yields:
+    the file, and what says whether the disk took it so far.
+
+  Raises:
+    errors.UserError: the disk is full, or the place cannot be written.
+  """
+  with files.write_whole(path) as out, Sink(out.name, "r+b") as sink:
+    with h5py.File(sink, "w") as file:
+      yield file, sink
+    sink.require_written()
 
 
 @contextlib.contextmanager
@@ -75,7 +122,7 @@ def dataset(file: h5py.File, name: str, ndim: int, kinds: str = "iuf") -> h5py.D
 def _require_filters(data, name):
   made = data.id.get_create_plist()
   for number in range(made.get_nfilters()):
-    code, _, _, known_as = made.get_filter(number)
+    code, _, values, known_as = made.get_filter(number)
     if not h5py.h5z.filter_avail(code):
       known_as = known_as.decode("ascii", "backslashreplace").strip("\0")
       raise errors.BadFileError(
@@ -83,6 +130,8 @@ def _require_filters(data, name):
         f"{name} is compressed by filter {code} {known_as!r}, which is not there",
         "filters of HDF5 or of package hdf5plugin",
       )
+    if len(values) < _PARAMETERS.get(code, 0):
+      raise errors.BadFileError(data.file.filename, f"{name} lacks parameters of filter {code}")
 
 
 def require_stored(data: h5py.Dataset, name: str) -> None:

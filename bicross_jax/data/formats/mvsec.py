@@ -6,7 +6,6 @@ NAME_gt.hdf5      davis/left/depth_image_rect float32[M, 260, 346] metres, NaN w
 NAME_{left,right}_{x,y}_map.txt    [260, 346]: the rectified place of every pixel
 """
 
-import h5py
 import numpy as np
 
 from bicross_jax import errors, files
@@ -123,7 +122,8 @@ def read_map(path, size: tuple[int, int] = SIZE) -> np.ndarray:
   """
   data = files.read(path)
   try:
-    table = np.loadtxt(data.decode("ascii").splitlines(), np.float64, ndmin=2)
+    lines = [line for line in data.decode("ascii").splitlines() if line.partition("#")[0].strip()]
+    table = np.loadtxt(lines, np.float64, ndmin=2) if lines else np.zeros((0, 0))
   except (ValueError, UnicodeDecodeError) as error:
     told = " ".join(str(error).split())
     raise errors.BadFileError(path, f"is no table of numbers: {told[:200]}") from error
@@ -141,7 +141,7 @@ def write_events(path, left: events.Events, right: events.Events) -> None:
     path: of the file.
     left, right: of the two cameras.
   """
-  with files.write_whole(path) as out, h5py.File(out.name, "w") as file:
+  with hdf5.create(path) as (file, _):
     for camera, given in zip(events.CAMERAS, (left, right), strict=True):
       polarity = np.where(given.p, 1.0, -1.0)
       table = np.stack([given.x, given.y, given.t / events.MICRO, polarity], axis=1)
