@@ -77,6 +77,7 @@ ALLOWED = {
     "config.check",  # which code a config may name
     "config.rules",  # what the fields of a system may be
   },
+  "nir": {"nir", "models", "files"},
   "train": {"train", "ops", "fields", "files", "folders", "__version__"},
 }
 _NEVER = {"models", "recipes", "commands", "train"}

@@ -26,10 +26,10 @@ def _networks() -> tables.Table:
   rows = {
     "monocular events": tables.Row(_config("monocular")),
     "binocular events": tables.Row(own, against="monocular events"),
-    "binocular events, PLIF": tables.Row(_config("historical"), against="binocular events"),
     "binocular events, ANN": tables.Row(_config("ann"), against="binocular events"),
     "spike camera, PLIF": tables.Row(_config("spikecam")),
     "spike camera, DPT tiny": tables.Row(_config(dpt, "bicross"), against="spike camera, PLIF"),
+    "binocular events, PLIF": tables.Row(_config("historical"), against="binocular events"),
   }
   return tables.Table("networks", "StereoSpike on the synthetic world, domain clear", rows)
 

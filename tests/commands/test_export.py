@@ -1,6 +1,9 @@
 """The command that writes an ONNX file."""
 
+import json
+
 import jax
+import numpy as np
 import pytest
 
 from bicross_jax import cli, models, recipes
@@ -23,6 +26,20 @@ def checkpoint(tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope="module")
+def spiking(tmp_path_factory):
+  """The same of StereoSpike."""
+  config = grammar.load(f"{ROOT}/configs/stereospike.py:binocular,smoke")
+  recipe = recipes.create(grammar.resolve_durations(config, 8))
+  module = recipe.networks["stereospike"]
+  shape = (1, 1, config.data.height, config.data.width, module.in_channels)
+  variables = jax.device_get(models.init(module, jax.random.key(0), shape))
+  folder = tmp_path_factory.mktemp("spiking") / "run"
+  converted = torch_state.Converted(variables, published.PUBLISHED, [], [])
+  store.write(folder, converted, config, recipe, "random")
+  return folder, module, variables, (config.data.height, config.data.width)
+
+
 def _run(*argv):
   return cli.run(export.main, [str(a) for a in argv])
 
@@ -39,11 +56,30 @@ def test_a_checkpoint_becomes_a_file_that_is_checked(checkpoint, tmp_path, capsy
   assert "warning: ONNX Runtime gives other numbers for depth" in capsys.readouterr().out
 
 
+def test_the_spiking_part_of_a_checkpoint_becomes_a_nir_file(spiking, checkpoint, tmp_path, capsys):
+  pytest.importorskip("nir")
+  from bicross_jax import nir
+  from bicross_jax.nir import stereospike
+
+  folder, module, variables, size = spiking
+  assert _run(folder, "--output", tmp_path / "net.nir") == 0
+  shown = capsys.readouterr().out
+  assert "left out: deconv4: begins with a nearest resize" in shown
+  graph, left_out = stereospike.to_nir(module, variables, size)
+  expected, found = nir.create(graph).params, nir.load(tmp_path / "net.nir").params
+  jax.tree.map(np.testing.assert_array_equal, expected, found)
+  told = json.loads((tmp_path / "net.json").read_text())
+  assert told["left_out"] == left_out and told["nodes"]["bottom"] == "Conv2d"
+  assert _run(checkpoint, "--output", tmp_path / "other.nir") == 2
+  shown = capsys.readouterr().err.strip()
+  assert "has no spikes" in shown and "\n" not in shown
+
+
 def test_refusals_are_one_line(checkpoint, tmp_path, capsys, monkeypatch):
   (tmp_path / "there.onnx").touch()
   for argv, words in (
     ([tmp_path / "absent", "--output", tmp_path / "x.onnx"], "no folder"),
-    ([checkpoint, "--output", tmp_path / "x.pt"], "called .onnx"),
+    ([checkpoint, "--output", tmp_path / "x.pt"], "called .onnx or .nir"),
     ([checkpoint, "--output", tmp_path / "there.onnx"], "there already"),
     ([checkpoint, "--output", tmp_path / "x.onnx", "--batch", "0"], "--batch 0"),
     ([tmp_path, "--output", tmp_path / "x.onnx"], "holds no checkpoint"),
@@ -57,3 +93,5 @@ def test_refusals_are_one_line(checkpoint, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
   assert _run(checkpoint, "--output", tmp_path / "x.onnx") == 2
   assert "bicross_jax[export]" in capsys.readouterr().err
+  assert _run(checkpoint, "--output", tmp_path / "x.nir") == 2
+  assert "bicross_jax[nir]" in capsys.readouterr().err
