@@ -112,7 +112,7 @@ def _touch(folder, *names):
 
 
 def test_inputs_are_found_in_the_order_of_their_numbers(tmp_path):
-  _touch(tmp_path, "f/10.npy", "f/2.npy", "f/._2.npy", "f/1.png", "f/notes.txt", "alone.NPY")
+  _touch(tmp_path, "f/10.npy", "f/2.npy", "f/._2.npy", "f/1.png", "f/notes.doc", "alone.NPY")
   found = inputs.find([tmp_path / "f", tmp_path / "alone.NPY"])
   assert [(s.name, [p.name for p in s.paths]) for s in found] == [
     ("f", ["1.png", "2.npy", "10.npy"]),
@@ -122,7 +122,7 @@ def test_inputs_are_found_in_the_order_of_their_numbers(tmp_path):
   assert [p.name for s in chosen for p in s.paths] == ["2.npy", "10.npy", "alone.NPY"]
   with pytest.raises(errors.BadFileError, match="alone.NPY.*reads rgb .expected .png"):
     inputs.suitable(found, toy.pictures().inputs)
-  for name in ("notes.txt", "missing.npy", "empty"):
+  for name in ("notes.doc", "missing.npy", "empty"):
     (tmp_path / "empty").mkdir(exist_ok=True)
     with pytest.raises(errors.UserError, match=name):
       inputs.find([tmp_path / "f" / name if "notes" in name else tmp_path / name])

@@ -176,7 +176,7 @@ AT_ONCE = [  # script, arguments, words of the line
   (
     "benchmark",
     "--config configs/bicross.py:pretrain --peer caffe",
-    "caffe: not one of all, transf",
+    "caffe: not one of all, pytorch, transf",
   ),
   ("benchmark", "--config configs/bicross.py:pretrain --json out.json", "goes with --peer"),
   ("convert_weights", "nothing.pt --output out", "nothing.pt"),

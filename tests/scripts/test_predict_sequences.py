@@ -175,13 +175,13 @@ def test_what_can_be_seen_to_be_wrong_is_said_before_the_network_is_loaded(
   for i in range(2):
     image.write_png(tmp_path / "frames" / f"{i}.png", np.full((9, 9, 3), i, np.uint8))
   before = {p: p.read_bytes() for p in (tmp_path / "frames").iterdir()}
-  (tmp_path / "a.txt").touch()
+  (tmp_path / "a.doc").touch()
   for argv, words in (
     (("frames", "--output", "frames"), "is an input folder"),
     (("frames/0.png", "--output", "frames"), "written over it"),
-    (("frames", "--output", "a.txt"), "no folder"),
-    (("frames", "--output", "a.txt/x"), "no folder"),
-    (("a.txt", "--output", "o"), "unknown kind of input"),
+    (("frames", "--output", "a.doc"), "no folder"),
+    (("frames", "--output", "a.doc/x"), "no folder"),
+    (("a.doc", "--output", "o"), "unknown kind of input"),
     (("nothing.png", "--output", "o"), "nothing.png"),
   ):
     monkeypatch.chdir(tmp_path)
@@ -212,7 +212,7 @@ def test_a_bad_window_leaves_whole_maps_and_no_video(use, tmp_path, capsys):
 def test_windows_are_for_spikes(use, tmp_path, capsys):
   image.write_png(tmp_path / "a.png", np.zeros((32, 64, 3), np.uint8))
   assert use(toy.pictures())(tmp_path / "a.png", "--output", tmp_path / "o", "--stride", 1) == 2
-  assert "--stride is for spike streams" in capsys.readouterr().err
+  assert "--stride is for streams of spikes or events" in capsys.readouterr().err
 
 
 def test_the_point_cloud_and_the_error_where_the_file_knows_more(use, tmp_path):

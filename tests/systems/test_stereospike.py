@@ -9,7 +9,7 @@ class TestStereoSpike(Contract):
 
 
 class TestANN(Contract):
-  """Batch norms, and no spikes."""
+  """Batch norms, and no spikes; what is shared with the network of spikes is fast there."""
 
   stages = ("stereospike-ann",)
-  slow = tuple(name for name in dir(Contract) if name.startswith("test_") and name != "test_train")
+  slow = tuple(name for name in dir(Contract) if name.startswith("test_"))
