@@ -9,8 +9,9 @@ import numpy as np
 from bicross_jax import errors
 from bicross_jax.data import event_counts
 from bicross_jax.data.formats import events, listing
+from bicross_jax.data.layouts.recordings import WINDOW
 
-WINDOW, MILLI = 50_000, 1_000  # microseconds of a window, and of a step of --start and --stride
+MILLI = 1_000  # microseconds of a step of --start and --stride
 
 
 class Cameras:

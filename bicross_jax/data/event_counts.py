@@ -11,20 +11,17 @@ from bicross_jax.data.formats.events import Events
 HOLE = 24  # pixels; smaller holes of a depth map are filled (StereoSpike)
 
 
-def rectified(
-  events: Events, maps: tuple[np.ndarray, np.ndarray], rounding: str = "truncate"
-) -> Events:
-  """Events at their rectified pixels; those that leave the frame are dropped.
+def rectified(events: Events, maps: tuple[np.ndarray, np.ndarray]) -> Events:
+  """Events at their rectified pixels, cut off to whole ones as StereoSpike does.
+
+  Those that leave the frame are dropped.
 
   Args:
     events: in the frame of the maps.
     maps: column and row that each pixel has when rectified, float[H, W] each.
-    rounding: "truncate" towards the pixel's corner, as StereoSpike; "nearest".
   """
   height, width = maps[0].shape
   x, y = (table[events.y, events.x] for table in maps)
-  if rounding == "nearest":
-    x, y = x + 0.5, y + 0.5
   inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
   return Events(
     x[inside].astype(np.uint16), y[inside].astype(np.uint16), events.t[inside], events.p[inside]

@@ -24,7 +24,6 @@ CONNECTIONS: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
   "or": lambda out, z: out + z - out * z,
 }
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": jnp.tanh, "leaky_relu": nn.leaky_relu}
-AXIS = "batch"  # the mapped axis that batch statistics are averaged over in training
 
 
 class StereoSpikeOutput(NamedTuple):
@@ -291,9 +290,11 @@ class StereoSpikeANN(UNet):
 
   Attributes:
     activation: "sigmoid", "tanh" or "leaky_relu".
+    axis_name: mapped axis over which batch statistics are pooled in training, or None.
   """
 
   activation: str = "sigmoid"
+  axis_name: str | None = None
 
   @property
   def has_bias(self) -> bool:
@@ -312,7 +313,7 @@ class StereoSpikeANN(UNet):
       momentum=0.9,
       epsilon=1e-5,
       use_fast_variance=False,
-      axis_name=AXIS if train else None,
+      axis_name=self.axis_name if train else None,
       name=f"{name}_norm",
     )
     return norm(x), None

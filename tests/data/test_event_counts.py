@@ -28,21 +28,18 @@ def _maps(seed=0):
   return x, y
 
 
-@pytest.mark.parametrize("rounding", ["truncate", "nearest"])
-def test_rectified_events(rounding):
+def test_rectified_events():
   given, (xmap, ymap) = stream(4000), _maps()
   wanted = []
   for x, y, t, p in _each(given):
     column, row = float(xmap[y, x]), float(ymap[y, x])
-    if rounding == "nearest":
-      column, row = column + 0.5, row + 0.5
     if 0 <= column < SIZE[1] and 0 <= row < SIZE[0]:
       wanted.append((int(column), int(row), t, p))
   assert 1000 < len(wanted) < 3000
   x, y, t, p = (list(column) for column in zip(*wanted, strict=True))
   kinds = (np.uint16, np.uint16, np.int64, bool)
   equal(
-    event_counts.rectified(given, (xmap, ymap), rounding),
+    event_counts.rectified(given, (xmap, ymap)),
     Events(*(np.array(c, kind) for c, kind in zip((x, y, t, p), kinds, strict=True))),
   )
 

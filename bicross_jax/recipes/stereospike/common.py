@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from bicross_jax import models
 from bicross_jax.ops import label_space, spikes
+from bicross_jax.train.state import AXIS
 
 CAMERA = 2  # channels of a camera in event counts: ON, OFF
 
@@ -23,6 +24,8 @@ def channels(config) -> int:
 def network(config):
   """The linen module of `config.model` for what `config.input` says it sees."""
   options = dict(config.model)
+  if options["name"] == "stereospike_ann":
+    options["axis_name"] = AXIS
   return models.create(options.pop("name"), in_channels=channels(config), **options)
 
 
