@@ -161,7 +161,7 @@ def _make_real(config, scenario: str, preset: str, split: str) -> None:
   name, domain, height, width, cameras = _REAL[scenario]
   if split and (scenario != "mvsec" or split not in ("1", "2", "3")):
     raise errors.UserError(f"split={split}: scenario mvsec has 1, 2 and 3")
-  config.data = sections.real(name, f"split{split}" if split else domain, height, width)
+  config.data = sections.recordings(name, f"split{split}" if split else domain, height, width)
   del config.data.flip
   config.data.update(batch_size=1, crop="none", cameras=cameras)
   epochs, gamma, milestones = _PRESETS[preset]

@@ -174,7 +174,7 @@ def _every_field(section: ConfigDict) -> ConfigDict:
   """A copy of a data section with every field that one can have: another set may be named in it."""
   out = copy.deepcopy(section)
   with out.unlocked():
-    for other in (sections.world(), sections.real("", "", 0, 0)):
+    for other in (sections.world(), sections.recordings("", "", 0, 0)):
       for name in set(other) - set(out):
         out[name] = other[name]
   return out

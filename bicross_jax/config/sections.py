@@ -95,16 +95,25 @@ def real(name: str, domain: str, height: int, width: int) -> ConfigDict:
       height=height,
       width=width,
       steps=128,  # of a spike stream
-      bins=1,  # of event counts: parts of equal length that an event window is divided into
-      cameras=2,  # of event counts: 1 is the left camera alone
       sensors=(),  # the fields that are used; (): what the set has by default
-      binning="timestamps",  # how windows of events lie: by the stamps of depth; "legacy": by count
-      closing=True,  # fill small holes of depth where the set's authors do
       allow_missing=False,  # leave out frames that lack files
       parts=dict(train=(), validation=(), test=()),  # drives or frames of domain "listed"
       **_use(),
     )
   )
+
+
+def recordings(name: str, domain: str, height: int, width: int) -> ConfigDict:
+  """A data set of files whose recordings are cut into windows of events."""
+  config = real(name, domain, height, width)
+  with config.unlocked():
+    config.update(
+      bins=1,  # of event counts: parts of equal length that an event window is divided into
+      cameras=2,  # of event counts: 1 is the left camera alone
+      binning="timestamps",  # how windows of events lie: by the stamps of depth; "legacy": by count
+      closing=True,  # fill small holes of depth where the set's authors do
+    )
+  return config
 
 
 def _use() -> dict[str, Any]:

@@ -26,7 +26,7 @@ def _built_elsewhere(tmp_path_factory, monkeypatch):
 
 
 def _section(name, domain, data_dir, size, **overrides) -> ml_collections.ConfigDict:
-  config = sections.real(name, domain, *size)
+  config = sections.recordings(name, domain, *size)
   config.data_dir = data_dir and str(data_dir)
   config.batch_size = 1
   config.update({name: x for name, x in overrides.items() if name in config})
@@ -474,7 +474,7 @@ def test_ten_million_events_in_a_minute_and_a_gigabyte(tmp_path):
     "import pathlib, re, sys, time\n"
     "from bicross_jax.config import sections\n"
     "from bicross_jax.data import pipeline\n"
-    "config = sections.real('mvsec', 'outdoor_day', 260, 346)\n"
+    "config = sections.recordings('mvsec', 'outdoor_day', 260, 346)\n"
     "config.data_dir, start = sys.argv[1], time.monotonic()\n"
     "size = pipeline.open(config, parts=('test',)).sizes['test']\n"
     "status = pathlib.Path('/proc/self/status').read_text()\n"

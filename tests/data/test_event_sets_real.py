@@ -116,7 +116,7 @@ def likeness(counts, grey) -> float:
 def test_slider_in_mvsecs_layout(samples, tmp_path):
   """Rectified events lie on the edges of the frame that OpenCV rectifies backwards, with R and P."""
   rig = write_mvsec(samples, tmp_path)
-  config = sections.real("mvsec", "outdoor_day", *trees.MVSEC)
+  config = sections.recordings("mvsec", "outdoor_day", *trees.MVSEC)
   config.update(data_dir=str(tmp_path), batch_size=1)
   found, training = batches(config)
   assert list(found) == ["outdoor_day1/000000", "outdoor_day1/000001"]
@@ -140,7 +140,7 @@ def test_slider_in_mvsecs_layout(samples, tmp_path):
 
 def test_slider_in_dsecs_layout(samples, tmp_path):
   rig = write_dsec(samples, tmp_path)
-  config = sections.real("dsec", "train", *trees.DSEC)
+  config = sections.recordings("dsec", "train", *trees.DSEC)
   config.update(data_dir=str(tmp_path), batch_size=1)
   found, training = batches(config)
   assert list(found) == ["zurich_city_11_a/000000", "zurich_city_11_a/000002"]

@@ -9,14 +9,18 @@ import pytest
 
 import bicross_jax
 from bicross_jax.config import check, grammar
-from bicross_jax.recipes.bicross import rules
 from bicross_jax.train import runs
 
 ConfigDict = ml_collections.ConfigDict
 PACKAGE = str(pathlib.Path(bicross_jax.__file__).parent)
 # Files whose reading is not use: what copies, converts, checks, compares or writes whole configs;
 # but for what a parent's config is made of.
-WHOLESALE = (grammar.__file__, check.__file__, rules.__file__, runs.__file__)
+WHOLESALE = (
+  grammar.__file__,
+  check.__file__,
+  runs.__file__,
+  *map(str, pathlib.Path(PACKAGE, "recipes").glob("*/rules.py")),
+)
 PARENT = grammar.parent.__code__
 ACCESS = ("__getitem__", "__getattr__", "get")  # of ConfigDict; its other methods read everything
 

@@ -17,12 +17,18 @@ from bicross_jax.config import check, grammar
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.train import devices, runs
+from tests.data import event_trees
 from tests.trust.conftest import ROOT
 from tests.trust.reading import recorded
 
 DRIVE = "2011_09_26_drive_0001_sync"
-STAGES = ("pretrain", "crossmodality", "crossdomain", "neuromorphic")  # parents first
-ELSEWHERE = {"report"}  # of scripts/train.py; tests/systems/test_bicross.py
+_PARTS = ("train", "validation", "test")
+_BICROSS = ("pretrain", "crossmodality", "crossdomain", "neuromorphic")  # parents first
+RUNS = {  # stages of a system in scenarios: a rendered set and one of files
+  "bicross": {"smoke": _BICROSS, "scene": _BICROSS},
+  "stereospike": {"smoke": ("binocular", "historical", "ann", "spikecam"), "dsec": ("binocular",)},
+}
+ELSEWHERE = {"report", "file"}  # of scripts/train.py (tests/systems), and of what starts from it
 
 
 @pytest.mark.parametrize(
@@ -128,30 +134,47 @@ def _guess(predict, inputs):
   return run
 
 
-@pytest.mark.slow
-def test_every_field_of_every_config_is_read(here, kitti, monkeypatch):
-  """By the training of its stage, or when a checkpoint of it is tested.
-
-  A field that concerns only some scenarios (the parts of a real set) is read in one of those.
-  """
-  file = ROOT / "configs" / "bicross.py"
+@pytest.fixture(scope="module")
+def files(kitti, tmp_path_factory):
+  """{scenario: the fields of a config on a few files of its set}."""
   frames = ",".join(f"{DRIVE}/{i:010d}" for i in range(3))
-  scenarios = {
+  drives = tmp_path_factory.mktemp("dsec")
+  for seed, part in enumerate(_PARTS):
+    rig = event_trees.rig(seed, event_trees.DSEC, 2, period=100_000)
+    event_trees.write_dsec(drives, part, rig)
+  return {
     "smoke": {"data.train": 4, "data.validation": 2, "data.test": 2},
     "scene": {
       "data.data_dir": kitti,
       "data.name": "kitti",
       "data.domain": "listed",
-      **{f"data.parts.{part}": frames for part in ("train", "validation", "test")},
+      **{f"data.parts.{part}": frames for part in _PARTS},
+    },
+    "dsec": {
+      "data.data_dir": drives,
+      "data.domain": "listed",
+      "data.height": event_trees.DSEC[0],
+      "data.width": event_trees.DSEC[1],
+      **{f"data.parts.{part}": part for part in _PARTS},
     },
   }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", RUNS)
+def test_every_field_of_every_config_is_read(system, here, files, monkeypatch):
+  """By the training of its stage, or when a checkpoint of it is tested.
+
+  A field that concerns only some scenarios (the parts of a real set) is read in one of those.
+  """
+  file = ROOT / "configs" / f"{system}.py"
   step = devices.parallel_step
   monkeypatch.setattr(devices, "parallel_step", lambda train_step: Traced(step(train_step)))
   monkeypatch.setattr(devices, "jit_predict", _guess)
   fields, read = set(), set()
-  for scenario, more in scenarios.items():
-    for stage in STAGES:
-      config = _cut(grammar.load(f"{file}:{stage},{scenario}"), **more)
+  for scenario, stages in RUNS[system].items():
+    for stage in stages:
+      config = _cut(grammar.load(f"{file}:{stage},{scenario}"), **files[scenario])
       unnamed = [f"parents.{role}." for role, p in config.parents.items() if p.stage is None]
       fields |= {
         name
