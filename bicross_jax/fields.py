@@ -22,6 +22,8 @@ class Field(NamedTuple):
       cutting nor mirroring changes it.
     dtypes: NumPy names of the types it may have.
     unknown: the value of a pixel nobody knows, which also fills rows that only pad a batch.
+    smooth: whether pixels of a resized map are means of its pixels (Lanczos), as those of pictures are;
+      otherwise each is one of them, at index floor(i * old / new).
     truth: whether it is a label: unknown in examples that are to have none.
     low, high: what random numbers for a test or a benchmark are drawn from (integers below `high`).
     meaning: in words, for messages and pages.
@@ -30,6 +32,7 @@ class Field(NamedTuple):
   kind: str
   dtypes: tuple[str, ...]
   unknown: float = 0
+  smooth: bool = False
   truth: bool = False
   low: float = 0
   high: float = 256
@@ -37,8 +40,8 @@ class Field(NamedTuple):
 
 
 FIELDS: Mapping[str, Field] = {
-  "rgb": Field("map", ("uint8",), meaning="sRGB [H, W, 3]"),
-  "rgb_right": Field("map", ("uint8",), meaning="sRGB of the stereo partner"),
+  "rgb": Field("map", ("uint8",), smooth=True, meaning="sRGB [H, W, 3]"),
+  "rgb_right": Field("map", ("uint8",), smooth=True, meaning="sRGB of the stereo partner"),
   "spike": Field("map", ("uint8",), meaning="spikes packed along time [H, W, T/8]"),
   "spike_right": Field("map", ("uint8",), meaning="spikes of the stereo partner"),
   "events": Field(
@@ -103,6 +106,26 @@ def cut(field: Field, x: Any, box) -> Any:
   if field.kind == "crop":
     return np.array([x[0] + top, x[1] + left, height, width], np.int32)
   return x
+
+
+def resize(field: Field, x: Any, down: Any, across: Any) -> Any:
+  """A field that is no map, of one example after its maps are resized.
+
+  Args:
+    field: which.
+    x: its value.
+    down, across: new height over old height, new width over old width.
+
+  Returns:
+    Intrinsics of the new pixels, whose centres lie at whole numbers; everything else as it was.
+  """
+  if field.kind != "intrinsics":
+    return x
+  half = _at_principal_point(0.5, 0.5)
+  stretch = np.array([[1, 1, 1], [0, 0, 0], [0, 0, 0]], np.float32) * across
+  stretch += np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.float32) * down
+  stretch += np.array([[0, 0, 0], [0, 0, 0], [1, 1, 1]], np.float32)
+  return (x + half) * stretch - half
 
 
 def mirror(field: Field, x: Any, width: int) -> Any:

@@ -124,7 +124,7 @@ def _use() -> dict[str, Any]:
     oversample_labelled=False,  # half of every batch comes from the labelled ones
     batch_size=8,
     flip=True,  # random horizontal flips
-    crop="bottom",  # bottom (centred), random, none
+    crop="bottom",  # bottom (centred), random, none, resize
     sequence=0,  # windows of a recording that are trained on in a row; 0: single examples
   )
 

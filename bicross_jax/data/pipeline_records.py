@@ -19,16 +19,17 @@ import tensorflow_datasets as tfds  # isort: skip
 
 THREADS = min(16, max(2, (os.cpu_count() or 2) // 2))
 _KEPT = 1 << 29  # bytes of examples that a part keeps in memory, as reading takes a core's time
-CROPS = ("bottom", "random", "none")
+CROPS = ("bottom", "random", "none", "resize")
 MADE = ("frame", "crop", "mask", "reset")  # fields that no set stores: the pipeline makes them
 
 
 class View(NamedTuple):
-  """What is cut out of a frame.
+  """What is cut out of a frame, or made of it.
 
   Attributes:
     height, width: pixels.
-    crop: "bottom" (of the frame, horizontally centred), "random" or "none" (the whole frame).
+    crop: "bottom" (of the frame, horizontally centred), "random", "none" (the whole frame, which has that
+      size) or "resize" (the whole frame, resized as `fields.Field.smooth` says).
   """
 
   height: int
@@ -152,6 +153,8 @@ class Records:
 
   def _box(self, frame, place):
     height, width, crop = self._view
+    if crop == "resize":
+      return tf.stack([0, 0, frame[0], frame[1]])
     if crop == "bottom":
       top, left = frame[0] - height, (frame[1] - width) // 2
     elif place is None or crop == "none":
@@ -164,12 +167,31 @@ class Records:
 
   def _cut(self, field, x, box):
     height, width = self._view.height, self._view.width
+    if self._view.crop == "resize":
+      return _resized(field, x, box[2:], (height, width))
     if field.kind == "map":
       x = fields.cut(field, x, (box[0], box[1], height, width))
       return tf.ensure_shape(x, [height, width, *x.shape[2:]])
     if field.kind == "intrinsics":
       return fields.cut(field, x, (*tf.unstack(tf.cast(box[:2], x.dtype)), height, width))
     return x
+
+
+def _resized(field, x, frame, size):
+  """A field of one example after its maps are resized from `frame` to `size`, height and width."""
+  if field.kind == "map":
+    flat = tf.reshape(x, [*tf.unstack(frame), -1])  # a last axis is needed
+    if field.smooth:  # of bytes
+      flat = tf.image.resize(tf.cast(flat, tf.float32), size, "lanczos3", antialias=True)
+      flat = tf.cast(tf.clip_by_value(tf.round(flat), 0, 255), x.dtype)
+    else:
+      rows, columns = (tf.range(n) * frame[i] // n for i, n in enumerate(size))
+      flat = tf.gather(tf.gather(flat, rows, axis=0), columns, axis=1)
+    return tf.reshape(flat, [*size, *x.shape[2:]])
+  if field.kind == "intrinsics":
+    scale = tf.cast(tf.stack(size), x.dtype) / tf.cast(frame, x.dtype)
+    return fields.resize(field, x, scale[0], scale[1])
+  return x
 
 
 def parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

@@ -22,8 +22,11 @@ def same_shape(**arrays: jax.Array) -> None:
 
 
 def total(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-  """Sum of all elements over all devices: float32[] (bool and integers are counted as float)."""
-  local = jnp.sum(x, dtype=jnp.float32)
+  """Sum of all elements over all devices: float32[] (bool and integers are counted as float).
+
+  float64 stays what it is.
+  """
+  local = jnp.sum(x, dtype=jnp.promote_types(x.dtype, jnp.float32))
   return local if axis_name is None else jax.lax.psum(local, axis_name)
 
 

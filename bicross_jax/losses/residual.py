@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bicross_jax.losses import pooled
+from bicross_jax.ops import gradient as ops_gradient
 
 _SMOOTH = np.array([1, 2, 1], np.float32)  # Sobel's kernel is this times (1, 0, -1), not normalised
 
@@ -52,8 +53,7 @@ def gradient_matching(
     float32[].
   """
   residual = jnp.pad(_residual(prediction, target, mask), ((0, 0), (1, 1), (1, 1)))
-  # Of an edge of exactly 0 the maximum has the gradient 0, as PyTorch's abs has; jnp.abs has 1.
-  size = lambda edge: jnp.maximum(edge, -edge)
+  size = ops_gradient.absolute
   edges = size(_sobel(residual, 2, 1)) + size(_sobel(residual, 1, 2))
   return pooled.masked_mean(edges, mask, axis_name)
 

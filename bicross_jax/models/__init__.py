@@ -10,13 +10,14 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import dpt, projection, spike_unet, stereospike
+from bicross_jax.models import dpt, epcdepth, projection, spike_unet, stereospike
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "find", "init"]
 
 MODELS = {
   "dpt": dpt.DPT,
+  "epcdepth": epcdepth.EPCDepth,
   "projection_head": projection.ProjectionHead,
   "spike_unet": spike_unet.SpikeUNet,
   "stereospike": stereospike.StereoSpike,

@@ -30,10 +30,17 @@ Size = float | Callable[[tuple[int, ...]], float]  # a number, or a function of 
 
 class Initialiser(NamedTuple):
   """What the numbers of a variable start as; made by `constant`, `normal`, `truncated_normal` or
-  `uniform`."""
+  `uniform`.
+
+  Attributes:
+    kind: of these four.
+    size: constant, deviation or bound; a function is given the shape of the variable.
+    of: name of the variable beside it whose shape is given instead, a bias's "kernel".
+  """
 
   kind: str
   size: Size
+  of: str = ""
 
 
 def constant(value: float) -> Initialiser:
@@ -51,9 +58,9 @@ def normal(deviation: Size) -> Initialiser:
   return Initialiser("normal", deviation)
 
 
-def uniform(bound: Size) -> Initialiser:
-  """Uniform in -bound..bound."""
-  return Initialiser("uniform", bound)
+def uniform(bound: Size, of: str = "") -> Initialiser:
+  """Uniform in -bound..bound; `of` as in `Initialiser`."""
+  return Initialiser("uniform", bound, of)
 
 
 def fan_in(shape: tuple[int, ...]) -> int:
@@ -68,8 +75,18 @@ def fan_out(shape: tuple[int, ...]) -> int:
 
 Rules = Sequence[tuple[str, Initialiser]]
 
+
+def _narrowing(shape):
+  return 1 / math.sqrt(fan_in(shape))
+
+
+# Convolutions as PyTorch starts them, with biases; norms are not meant.
+TORCH: Rules = (
+  (r"/kernel$", uniform(_narrowing)),
+  (r"^(?!.*norm[^/]*/bias$).*/bias$", uniform(_narrowing, of="kernel")),
+)
 RULES: Rules = (
-  (r"/kernel$", truncated_normal(lambda shape: 1 / math.sqrt(fan_in(shape)))),
+  (r"/kernel$", truncated_normal(_narrowing)),
   (r"/(cls_token|pos_embed)$", truncated_normal(0.02)),
   (r"/bias$", constant(0.0)),
   (r"/scale$", constant(1.0)),  # of a norm
@@ -112,8 +129,9 @@ def init(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict[st
     numbers = jax.device_get(numbers)
   flat, start = {}, 0
   for path, leaf in leaves.items():
-    (kind, size), stop = found[path], start + sizes[path]
-    size = np.float32(size(leaf.shape) if callable(size) else size)
+    (kind, size, of), stop = found[path], start + sizes[path]
+    judged = leaves[f"{path.rpartition('/')[0]}/{of}"] if of else leaf
+    size = np.float32(size(judged.shape) if callable(size) else size)
     own = numbers[kind][start:stop].reshape(leaf.shape) if sizes[path] else np.ones(leaf.shape)
     flat[path], start = jnp.asarray(own * size, jnp.float32), stop
   return traverse_util.unflatten_dict(flat, sep="/")

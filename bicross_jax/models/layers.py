@@ -29,6 +29,8 @@ class Conv(nn.Module):
     same: where the zero padding goes when it is not symmetric. False: (k - 1) // 2 pixels on
       every side, as torch's `padding=k // 2`. True: TensorFlow's "SAME", which depends on the
       input's size and puts the odd pixel at the bottom and right.
+    dilation: step between the pixels that the kernel sees (only with stride 1).
+    reflect: mirror the map at its edge, which is not repeated, where zeros would be (stride 1).
     bias: whether a bias is added.
     standardize: None, or the eps of weight standardisation (Qiao et al. 2019): each output
       channel's kernel is brought to mean 0 and variance 1 over its window and input channels.
@@ -39,6 +41,8 @@ class Conv(nn.Module):
   kernel: int = 3
   stride: int = 1
   same: bool = False
+  dilation: int = 1
+  reflect: bool = False
   bias: bool = True
   standardize: float | None = None
   dtype: Any = jnp.float32
@@ -66,10 +70,16 @@ class Conv(nn.Module):
     if k == 1:
       y = conv.pointwise(x, weight, self.stride)
     else:
+      around = self.dilation * (k // 2) if self.reflect else 0
+      x = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)), mode="reflect")
       padding = (((k - 1) // 2, k // 2),) * 2
       if self.same:
         padding = tuple(jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (self.stride,) * 2, "SAME"))
-      y = conv.conv(x, weight, self.stride, padding)
+      if self.dilation > 1:
+        y = conv.dilated(x, weight, self.dilation)
+      else:
+        y = conv.conv(x, weight, self.stride, padding)
+      y = y[:, around : y.shape[1] - around, around : y.shape[2] - around]
     return y if bias is None else y + bias.astype(self.dtype)[None, None, None]
 
 
@@ -91,21 +101,54 @@ def together(convs: Sequence[Conv], x: jax.Array) -> list[jax.Array]:
   return jnp.split(y, np.cumsum([module.features for module in convs])[:-1], axis=-1)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-  """3x3 stride-2 max pool padded as "SAME", [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
+def max_pool(x: jax.Array, *, same: bool = True) -> jax.Array:
+  """3x3 stride-2 max pool, [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
 
-  The maximum of shifted rows, then of shifted columns. Equal maxima share the gradient, which
+  Padded as "SAME", or else by one pixel on every side, as torch's `padding=1`. The maximum of shifted rows, then of shifted columns. Equal maxima share the gradient, which
   behind a ReLU matters nowhere: they are zeros.
   """
   for axis in (1, 2):
     size = -(-x.shape[axis] // 2)
     total = 2 * size + 1 - x.shape[axis]
     padding = [(0, 0)] * 4
-    padding[axis] = (total // 2, total - total // 2)
+    before = total // 2 if same else 1
+    padding[axis] = (before, total - before)
     padded = jnp.pad(x, padding, constant_values=-jnp.inf)
     shifted = [jax.lax.slice_in_dim(padded, k, k + 2 * size - 1, 2, axis) for k in range(3)]
     x = functools.reduce(jnp.maximum, shifted)
   return x
+
+
+def halve(x: jax.Array) -> jax.Array:
+  """2x2 stride-2 max pool, [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C] (torch's ceil mode)."""
+  for axis in (1, 2):
+    size = x.shape[axis]
+    padding = [(0, size % 2) if i == axis else (0, 0) for i in range(4)]
+    padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+    parts = [jax.lax.slice_in_dim(padded, k, None, 2, axis) for k in range(2)]
+    x = jnp.maximum(*parts)
+  return x
+
+
+def batch_norm(name: str, *, train: bool, axis_name: str | None) -> nn.BatchNorm:
+  """Batch normalisation (Ioffe and Szegedy 2015) with torch's eps 1e-5 and momentum 0.1, in float32.
+
+  Running variances are those of the batch, where torch's are n / (n - 1) times as large.
+
+  Args:
+    name: of the module.
+    train: whether the batch's own statistics are taken, over `axis_name` where it is given.
+    axis_name: a mapped axis that the batch is split over, or None.
+  """
+  return nn.BatchNorm(
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    axis_name=axis_name if train else None,
+    use_fast_variance=False,
+    dtype=jnp.float32,
+    name=name,
+  )
 
 
 class PatchEmbed(nn.Module):

@@ -47,15 +47,7 @@ class DoubleConv(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     for i, width in enumerate((self.inner, self.features), 1):
       x = layers.Conv(width, 3, bias=False, dtype=self.dtype, name=f"conv{i}")(x)
-      norm = nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
-        axis_name=self.axis_name,
-        use_fast_variance=False,
-        dtype=jnp.float32,
-        name=f"norm{i}",
-      )
+      norm = layers.batch_norm(f"norm{i}", train=train, axis_name=self.axis_name)
       x = nn.relu(norm(x.astype(jnp.float32))).astype(self.dtype)
     return x
 

@@ -43,11 +43,6 @@ class StereoSpikeOutput(NamedTuple):
   state: dict[str, jax.Array]
 
 
-def _uniform(shape):
-  """torch's bound of a convolution's weights: 1 / sqrt(inputs of an output)."""
-  return 1 / math.sqrt(initialise.fan_in(shape))
-
-
 class UpConv(nn.Module):
   """Nearest resize and a convolution without padding, [N, h, w, C] -> [N, *size, features].
 
@@ -205,15 +200,7 @@ class UNet(nn.Module):
   @property
   def INITIALISERS(self) -> initialise.Rules:
     """torch's uniform weights and biases."""
-    channels = {f"predict_depth{k}": 9 * self.width * 2 ** (k - 1) for k in range(1, LEVELS + 1)}
-    channels["bottom"] = 25 * self.in_channels
-    channels |= {f"conv{k}": 25 * self.width * 2 ** (k - 1) for k in range(1, LEVELS + 1)}
-    channels[r"bottleneck_\d_conv\d"] = 9 * self.width * 2**LEVELS
-    biases = [
-      (rf"/{name}/(conv/)?bias$", initialise.uniform(1 / math.sqrt(n)))
-      for name, n in channels.items()
-    ]
-    return (*biases, (r"/kernel$", initialise.uniform(_uniform)))
+    return initialise.TORCH
 
 
 class StereoSpike(UNet):
@@ -308,14 +295,7 @@ class StereoSpikeANN(UNet):
     if self.activation not in ACTIVATIONS:
       raise ValueError(f"no activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}")
     x = ACTIVATIONS[self.activation](x)
-    norm = nn.BatchNorm(
-      not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      use_fast_variance=False,
-      axis_name=self.axis_name if train else None,
-      name=f"{name}_norm",
-    )
+    norm = layers.batch_norm(f"{name}_norm", train=train, axis_name=self.axis_name)
     return norm(x), None
 
 

@@ -74,6 +74,25 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
   return _direct(x, kernel, stride, padding)
 
 
+def dilated(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+  """`conv` whose kernel sees every `dilation`-th pixel, with zeros around: [B, H, W, C] -> [B, H, W, D].
+
+  Pixels that are a multiple of `dilation` apart make up small maps; each is convolved for itself.
+
+  Args:
+    x: [B, H, W, C].
+    kernel: [k, k, C, D], of the dtype of `x`; k is odd.
+    dilation: in both directions.
+  """
+  (b, h, w, c), d, around = x.shape, dilation, (len(kernel) // 2,) * 2
+  x = jnp.pad(x, ((0, 0), (0, -h % d), (0, -w % d), (0, 0)))
+  high, wide = x.shape[1] // d, x.shape[2] // d
+  x = x.reshape(b, high, d, wide, d, c).transpose(2, 4, 0, 1, 3, 5)
+  y = conv(x.reshape(d * d * b, high, wide, c), kernel, 1, (around, around))
+  y = y.reshape(d, d, b, high, wide, -1).transpose(2, 3, 0, 4, 1, 5)
+  return y.reshape(b, high * d, wide * d, -1)[:, :h, :w]
+
+
 def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """1x1 convolution as a product of matrices, float[B, H, W, C] -> [B, ceil(H/s), ceil(W/s), D].
 

@@ -46,16 +46,16 @@ def sample(image: jax.Array, xy: jax.Array, *, padding: str = "border") -> jax.A
   return total.reshape(b, h, w, c)
 
 
-def warp_by_disparity(
-  right: jax.Array, disparity: jax.Array, *, padding: str = "border"
-) -> jax.Array:
+def warp_by_disparity(right: jax.Array, disparity: jax.Array) -> jax.Array:
   """The left view made of the right image: left(x, y) = right(x - disparity(x, y), y).
+
+  Rectified cameras see a point in one row, so this is `sample` along rows alone, where samples beyond
+  the edge take the edge (and have no gradient in the disparity).
 
   Args:
     right: float[B, H, W, C].
     disparity: float[B, H, W] of the left view, pixels; f * baseline / depth where the partner
       is to the right. A left partner has negative disparities.
-    padding: as in `sample`.
 
   Returns:
     float[B, H, W, C].
@@ -65,7 +65,13 @@ def warp_by_disparity(
   """
   if right.ndim != 4 or disparity.shape != right.shape[:3]:
     raise ValueError(f"expected [B, H, W, C] and [B, H, W], got {right.shape}, {disparity.shape}")
-  _, h, w, _ = right.shape
+  b, h, w, c = right.shape
   x = jnp.arange(w, dtype=disparity.dtype)[None, None, :] - disparity
-  y = jnp.broadcast_to(jnp.arange(h, dtype=disparity.dtype)[None, :, None], x.shape)
-  return sample(right, jnp.stack([x, y], axis=-1), padding=padding)
+  x = jnp.clip(x, 0, w - 1)
+  left = jnp.minimum(jnp.floor(x), max(w - 2, 0))
+  # A pixel and the next one of its row lie side by side, so that both are one look-up.
+  pairs = jnp.concatenate([right, jnp.roll(right, -1, axis=2)], axis=-1).reshape(b * h * w, 2 * c)
+  row = w * jnp.arange(b * h, dtype=jnp.int32).reshape(b, h, 1)
+  found = jnp.take(pairs, row + left.astype(jnp.int32), axis=0, mode="clip")
+  near, far = jnp.split(found, 2, axis=-1)
+  return near + (x - left)[..., None] * (far - near)

@@ -24,6 +24,7 @@ __all__ = (
   "plateau_update",
   "schedule",  # so that a recipe finds all of an optimiser here
   "sgd",
+  "single",
   "step",
 )
 _NO_VALUE = float(jnp.finfo(jnp.float32).max)  # "no validation value yet"; finite, see TrainState
@@ -121,6 +122,22 @@ def adam(
   """
   direction = [*_clip(clip_norm), *_decay(groups), optax.scale_by_adam(b1=b1, b2=b2, eps=eps)]
   return _optimiser(groups, direction, schedule, plateau)
+
+
+def single(section, steps: int) -> optax.GradientTransformation:
+  """Adam with one rate for all parameters.
+
+  Args:
+    section: of a config: `lr`, `clip_norm`, `schedule`, `warmup`; with "step" also `milestones`, shares
+      of the training at which the rate is multiplied by `gamma`.
+    steps: of the training.
+  """
+  options = {}
+  if section.schedule == "step":
+    milestones = [round(m * steps) for m in section.milestones]
+    options = dict(milestones=milestones, gamma=section.gamma)
+  chosen = schedule(section.schedule, steps=steps, warmup=section.warmup, **options)
+  return adam([Group(section.lr)], schedule=chosen, clip_norm=section.clip_norm)
 
 
 def adamw(

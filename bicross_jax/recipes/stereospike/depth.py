@@ -24,7 +24,8 @@ def create(config) -> train_state.Recipe:
   also `depth_before`. With `data.sequence` the potentials go on from window to window: gradients
   reach back to the beginning of a window (truncated backpropagation through time).
   """
-  module, transform = common.network(config), optimiser(config)
+  module = common.network(config)
+  transform = optim.single(config.optim, config.train.steps)
   stateful = common.is_stateful(config)
 
   def see(variables, batch, state=None, **options):
@@ -138,16 +139,6 @@ def augmented(config, key: jax.Array, batch: Mapping[str, jax.Array]) -> dict[st
   if aug.drop:
     batch["events"] = augment_events.drop(keys[3], batch["events"], share=aug.drop)
   return batch
-
-
-def optimiser(config):
-  """Adam with the rate of `config.optim`, cut at its milestones (shares of the training)."""
-  o, steps = config.optim, config.train.steps
-  options = {}
-  if o.schedule == "step":
-    options = dict(milestones=[round(m * steps) for m in o.milestones], gamma=o.gamma)
-  schedule = optim.schedule(o.schedule, steps=steps, warmup=o.warmup, **options)
-  return optim.adam([optim.Group(o.lr)], schedule=schedule, clip_norm=o.clip_norm)
 
 
 def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:

@@ -14,6 +14,7 @@ from bicross_jax.config import grammar
 from bicross_jax.models import stereospike
 from bicross_jax.ops import label_space
 from bicross_jax.recipes.stereospike import common, depth
+from bicross_jax.train import optim
 
 SMOKE = "configs/stereospike.py:binocular,smoke"
 SIZE = (12, 16)
@@ -166,7 +167,7 @@ def test_the_rate_falls_at_the_published_epochs():
   """preset=repo: halved at epochs 8, 42 and 60 of 70."""
   config = grammar.load("configs/stereospike.py:binocular,mvsec,preset=repo")
   config = grammar.resolve_durations(config, 3110)
-  transform = depth.optimiser(config)
+  transform = optim.single(config.optim, config.train.steps)
   state = transform.init({"a": jnp.zeros(2)})
   update = jax.jit(
     lambda count: transform.update(

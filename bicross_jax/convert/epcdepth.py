@@ -1,0 +1,74 @@
+"""EPCDepth under the names of its checkpoints (prstrive/EPCDepth, `network/`).
+
+A published file holds two state dicts, `encoder` and `depth_decoder`, beside other things; here every
+name begins with the one that it is from. The encoder's classifier is listed there and has no part in
+any output.
+"""
+
+import numpy as np
+
+from bicross_jax.convert.naming import Naming, Rule, batch_norm, conv
+from bicross_jax.convert.network import Network
+
+_SIZE = 64  # pixels, of the input that a network is traced with
+_FEATURES, _CLASSES = 512, 1000  # of the classifier of 18 and 34 layers
+_EXPANSION = 4  # how many times as many features deeper ones have
+
+
+def encoder(theirs: str, ours: str) -> list[Rule]:
+  """Rules of a ResNet that torchvision names below `theirs`."""
+  rules = [
+    *conv(f"{theirs}conv1", f"params/{ours}conv1"),
+    *batch_norm(f"{theirs}bn1", f"{ours}norm1"),
+  ]
+  block, own = f"{theirs}layer{{}}.{{}}", f"{ours}stage{{}}_{{}}"
+  return [
+    *rules,
+    *conv(f"{block}.conv{{}}", f"params/{own}/conv{{}}"),
+    *batch_norm(f"{block}.bn{{}}", f"{own}/norm{{}}"),
+    *conv(f"{block}.downsample.0", f"params/{own}/conv_shortcut"),
+    *batch_norm(f"{block}.downsample.1", f"{own}/norm_shortcut"),
+  ]
+
+
+def _block(theirs: str, ours: str) -> list[Rule]:
+  """Rules of an RSU."""
+  layer = f"{theirs}.rebnconv%s.conv_s1"
+  return [
+    *conv(layer % "in", f"params/{ours}/conv_in/conv"),
+    *conv(layer % "{}", f"params/{ours}/conv{{}}/conv"),
+    *conv(layer % "{}d", f"params/{ours}/conv{{}}d/conv"),
+  ]
+
+
+def _full(published):
+  """The classifier, which strict loading asks for."""
+  deep = "encoder.encoder.layer1.0.conv3.weight" in published
+  features = _FEATURES * (_EXPANSION if deep else 1)
+  return {
+    "encoder.encoder.fc.weight": np.zeros((_CLASSES, features), np.float32),
+    "encoder.encoder.fc.bias": np.zeros(_CLASSES, np.float32),
+  }
+
+
+_DECODER = "depth_decoder."
+NETWORK = Network(
+  namings=(
+    Naming(
+      "EPCDepth",
+      mark=r"encoder\.encoder\.conv1\.weight",
+      rules=[
+        *encoder("encoder.encoder.", "encoder/"),
+        *_block(_DECODER + "stage{}d", "stage{}d"),
+        *_block(_DECODER + "encoder_disps.{}.bottleneck", "encoder_stage{}"),
+        *conv(_DECODER + "encoder_disps.{}.disp.0", "params/encoder_head{}/conv"),
+        *conv(_DECODER + "disps.{}.0", "params/head{}/conv"),
+        *conv(_DECODER + "upconv{}", "params/upconv{}/conv"),  # the plain decoder's are ours
+        *conv(_DECODER + "iconv{}", "params/iconv{}/conv"),
+      ],
+      unused=r"encoder\.encoder\.fc\.(weight|bias)",
+    ),
+  ),
+  example=lambda module: (1, _SIZE, _SIZE, 3),
+  fill=_full,
+)
