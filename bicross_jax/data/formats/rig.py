@@ -170,7 +170,7 @@ def _from_q(path, q: np.ndarray, size) -> Rig:
 def _from_cameras(path, found: Mapping[str, Any], size) -> Rig:
   """Cameras before `stereoRectify`: a rectified rig only where there is nothing to rectify."""
   for name in ("D1", "D2"):
-    if name in found and np.any(np.array(found[name]["data"], np.float64)):
+    if name in found and _distorts(path, found, name):
       raise _not_rectified(path, f"it has no P1 and P2, and {name} says that lenses distort")
   rotation = _opencv_matrix(path, found, "R", (3, 3))
   angle = math.degrees(math.acos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
@@ -181,6 +181,12 @@ def _from_cameras(path, found: Mapping[str, Any], size) -> Rig:
   left, right = (_opencv_matrix(path, found, name, (3, 3)) for name in ("M1", "M2"))
   shift = right @ _opencv_matrix(path, found, "T", (3, 1))[:, 0]
   return _rig(path, _projection(left), _projection(right, shift), size)
+
+
+def _distorts(path, found: Mapping[str, Any], name: str) -> bool:
+  data = found[name].get("data") if isinstance(found[name], dict) else None
+  count = len(data) if isinstance(data, list) else 5
+  return bool(yaml_numbers.numbers(path, found, f"{name}.data", (count,)).any())
 
 
 def _opencv_matrix(path, found: Mapping[str, Any], name: str, shape: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from bicross_jax import errors, files
 
 _LONGEST = 1 << 20  # bytes; such files have a few thousand
 _OPENCV = b"%YAML:"
-_MATRIX = "tag:yaml.org,2002:opencv-matrix"
+_MATRIX = "tag:yaml.org,2002:opencv-"  # "matrix", and "nd-matrix" of version 5
 
 
 def read(path) -> Mapping[str, Any]:
@@ -48,7 +48,11 @@ def _loader() -> type:
   class Loader(yaml.SafeLoader):
     pass
 
-  Loader.add_constructor(_MATRIX, Loader.construct_yaml_map)
+  def mapping(loader, suffix, node):
+    del suffix
+    return loader.construct_mapping(node, deep=True)
+
+  Loader.add_multi_constructor(_MATRIX, mapping)
   return Loader
 
 

@@ -138,10 +138,9 @@ def find_weather(
   return {"train": lambda: share(0, TRAINING_SHARE), "test": lambda: share(TRAINING_SHARE, 1)}
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where unknown."""
-  del size
-  return depth.read_png16(path, depth.KITTI)
+  return depth.read_png16(asked.path, depth.KITTI)
 
 
 _PUBLISHED = "https://drivingstereo-dataset.github.io"

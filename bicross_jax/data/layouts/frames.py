@@ -19,10 +19,17 @@ VERBS = {"train": "train", "validation": "validate", "test": "test"}  # in messa
 
 
 class Frame(NamedTuple):
-  """One frame of a set: its name and its files by field, which may or may not be there."""
+  """One frame of a set.
+
+  Attributes:
+    key: its name.
+    files: by field, which may or may not be there. Fields may share one.
+    side: which camera of a pair took it, "left" or "right".
+  """
 
   key: str
   files: Mapping[str, str]
+  side: str = "left"
 
 
 class Recording(NamedTuple):
@@ -55,10 +62,12 @@ class FrameSet(DataSet):
     domains: what `domain` may be: a split, a weather, a place.
     find: (data folder, domain, entries of a config by part, which only some sets look at) -> what
       lists the recordings of a part when that part is used, by part; None where the folder holds none of
-      the trees. Without a "validation" it is cut from the training recordings (`hold_out`).
+      the trees. Where there is a "train" without a "validation", that is cut from the training recordings
+      (`hold_out`). A set may have some parts only.
     readers: the fields of the set and how their files are read; the first one is a map whose size
       all other maps of a frame must have.
     hint: where files can be had that are not published, for messages.
+    default: the fields that are read where a config chooses none; (): all.
   """
 
   name: str
@@ -69,6 +78,7 @@ class FrameSet(DataSet):
   find: Callable[[pathlib.Path, str, Mapping[str, Sequence[str]]], Finders | None]
   readers: Mapping[str, Reader]
   hint: str = ""
+  default: tuple[str, ...] = ()
 
   def check(self, config: Any, section: str) -> None:
     """Raises errors.UserError for a folder without the set; see `DataSet.check`."""
@@ -85,9 +95,12 @@ class FrameSet(DataSet):
     self.finders(config.data_dir, config.domain, config.get("parts"), section)
 
   def fields(self, config: Any) -> Mapping[str, Stored]:
-    """The fields that `config.sensors` chooses, or all; see `DataSet.fields`."""
-    chosen = config.get("sensors", ()) or self.readers
-    return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen}
+    """The first, which says the size, and those that `config.sensors` chooses; see `DataSet.fields`."""
+    chosen = config.get("sensors", ()) or self.default or self.readers
+    first = next(iter(self.readers))
+    return {
+      n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen or n == first
+    }
 
   def build(self, config: Any, section: str, part: str) -> Any:
     """The builder of a part; see `DataSet.build`."""
@@ -115,7 +128,7 @@ class FrameSet(DataSet):
     entries: Mapping[str, Sequence[str]] | None = None,
     section: str = "data",
   ) -> Finders:
-    """What lists the recordings of every part, whether or not their files are there.
+    """What lists the recordings of every part that the set has, whether or not their files are there.
 
     Args:
       data_dir: the folder that holds one of the trees.
@@ -144,7 +157,7 @@ class FrameSet(DataSet):
         f"{f'no {self.name}/{domain} in' if root.is_dir() else 'no folder'} {root} "
         f"({field}): {self.title} is read from {places}; it is published at {self.published}"
       )
-    if "validation" in found:
+    if "validation" in found or "train" not in found:
       return found
     train = found["train"]
     held = {"train": lambda: hold_out(train())[0], "validation": lambda: hold_out(train())[1]}
@@ -174,7 +187,13 @@ class FrameSet(DataSet):
       errors.UserError: as `finders`; a part without frames, or files that are missing.
     """
     fields = tuple(self.readers if fields is None else fields)
-    recordings = self.finders(data_dir, domain, entries, section)[part]()
+    finders = self.finders(data_dir, domain, entries, section)
+    if part not in finders:
+      raise errors.UserError(
+        f"{self.title} ({self.name}) has no frames to {VERBS[part]} with, it is for the parts "
+        f"{', '.join(finders)}"
+      )
+    recordings = finders[part]()
     gone = {
       id(f): paths
       for recording in recordings
@@ -265,16 +284,26 @@ def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:
 
   Of several kinds of one picture the PNG is taken. A folder that is not there has none.
   """
-  kinds: dict[str, dict[str, str]] = {}
-  for name in listing.names(folder, listing.PICTURES, prefix):
-    stem, suffix = os.path.splitext(name)
-    kinds.setdefault(stem, {})[suffix.lower()] = name
-  chosen = {stem: min(found.items(), key=_rank)[1] for stem, found in kinds.items()}
+  chosen = by_stem(folder, prefix=prefix)
   return [chosen[stem] for stem in sorted(chosen, key=listing.natural)]
 
 
-def _rank(kind: tuple[str, str]) -> int:
-  return listing.PICTURES.index(kind[0])
+def by_stem(
+  folder: str | os.PathLike, kinds: Sequence[str] = listing.PICTURES, prefix: str = ""
+) -> dict[str, str]:
+  """{name without suffix: name} of the files in a folder that begin with `prefix`.
+
+  Args:
+    folder: one that is not there has none.
+    kinds: suffixes, in small letters; of several files of one name the first kind is taken.
+    prefix: of the names.
+  """
+
+  def rank(name):
+    return kinds.index(os.path.splitext(name)[1].lower())
+
+  names = sorted(listing.names(folder, kinds, prefix), key=rank, reverse=True)
+  return {os.path.splitext(name)[0]: name for name in names}
 
 
 def first_there(paths: Sequence[str]) -> str:
@@ -297,3 +326,27 @@ def hold_out(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Rec
     [r._replace(frames=r.frames[:cut]) for r, cut in pairs],
     [r._replace(frames=r.frames[cut:]) for r, cut in pairs if r.frames[cut:]],
   )
+
+
+def three_parts(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
+  """The recordings of each part, of a set that publishes no parts, in order.
+
+  Of ten recordings or more the last tenth (rounded up) tests, and as many before them validate; of
+  fewer recordings the same of the frames of each (rounded, at least one where there are as many).
+  """
+  if len(recordings) >= HELD_OUT:
+    held = math.ceil(len(recordings) / HELD_OUT)
+    cuts = len(recordings) - 2 * held, len(recordings) - held
+    pieces = recordings[: cuts[0]], recordings[cuts[0] : cuts[1]], recordings[cuts[1] :]
+    return dict(zip(PARTS, map(list, pieces), strict=True))
+  found: dict[str, list[Recording]] = {part: [] for part in PARTS}
+  for recording in recordings:
+    n = len(recording.frames)
+    held = max(round(n / HELD_OUT), 1)
+    tested = max(n - held, 1)
+    validated = max(tested - held, 1)
+    spans = (0, validated), (validated, tested), (tested, n)
+    for part, (first, last) in zip(PARTS, spans, strict=True):
+      if recording.frames[first:last]:
+        found[part].append(recording._replace(frames=recording.frames[first:last]))
+  return found

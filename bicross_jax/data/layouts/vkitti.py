@@ -100,10 +100,9 @@ def _recording(folder, frame) -> Recording:
   return Recording(folder, tuple(frame(image) for image in frames.pictures(folder)))
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where the sky is."""
-  del size
-  return depth.read_png16(path, depth.VKITTI, unknown=depth.VKITTI_SKY)
+  return depth.read_png16(asked.path, depth.VKITTI, unknown=depth.VKITTI_SKY)
 
 
 SET = frames.FrameSet(
