@@ -79,7 +79,7 @@ class _Published:
 
   def __init__(self, root: pathlib.Path):
     self.root = root
-    self._official = kitti_drives.has_official_depth(root)
+    self._official = kitti_drives.official_parts(root)
 
   def drive(self, name: str) -> str:
     return kitti_drives.existing(f"{self.root}/{name[:10]}/{name}")
@@ -91,7 +91,7 @@ class _Published:
     name, rgb = os.path.splitext(image)[0], f"{drive}/image_02/data/{image}"
     truth = kitti_drives.scan(drive, name)
     if self._official:
-      truth = kitti_drives.official_depth(self.root, drive, name, "left")
+      truth = kitti_drives.official_depth(self.root, self._official, drive, name, "left")
     return frames.published(self.root, kitti_drives.key(drive, name), rgb, truth)
 
 

@@ -138,22 +138,25 @@ def scan(drive: str, name: str) -> str:
   return f"{drive}/velodyne_points/data/{name}.bin"
 
 
-def has_official_depth(root: pathlib.Path) -> bool:
-  """Whether the official ground truth lies beside the dates, in `train` or `val`."""
-  return any((root / part).is_dir() for part in _OFFICIAL)
+def official_parts(root: pathlib.Path) -> list[str]:
+  """The folders beside the dates that the official ground truth lies in: "train", "val", or none."""
+  return [part for part in _OFFICIAL if (root / part).is_dir()]
 
 
-def official_depth(root: pathlib.Path, drive: str, name: str, side: str) -> str:
-  """The official ground truth of a frame; in `train` where it is in neither folder.
+def official_depth(
+  root: pathlib.Path, parts: Sequence[str], drive: str, name: str, side: str
+) -> str:
+  """The official ground truth of a frame; its first place where it is nowhere.
 
   Args:
     root: of the tree.
+    parts: what `official_parts` found; without any both are named.
     drive: its folder.
     name: of the frame.
     side: which camera's.
   """
   place = f"{os.path.basename(drive)}/proj_depth/groundtruth/image_{CAMERAS[side]:02d}/{name}.png"
-  return frames.first_there([f"{root}/{part}/{place}" for part in _OFFICIAL])
+  return frames.first_there([f"{root}/{part}/{place}" for part in parts or _OFFICIAL])
 
 
 def read_depth(asked: Asked) -> np.ndarray:

@@ -40,13 +40,14 @@ def find(
   """
   if not kitti_drives.has_dates(root):
     return None
-  official = domain == "listed" and kitti_drives.has_official_depth(root)
+  there = kitti_drives.official_parts(root)
   found = kitti_drives.by_part(domain, parts)
 
   def finder(part: str, recordings: Callable[[kitti_drives.Tree], list[Recording]]):
-    truth = official or (domain == "eigen_benchmark" and part == "test")
+    improved = (domain == "listed" and there) or (domain == "eigen_benchmark" and part == "test")
+    official = there if improved else None
     sides = SIDES[:1] if part == "test" else SIDES
-    return lambda: [r for side in sides for r in recordings(_Camera(root, side, truth))]
+    return lambda: [r for side in sides for r in recordings(_Camera(root, side, official))]
 
   return {part: finder(part, recordings) for part, recordings in found.items()}
 
@@ -57,10 +58,11 @@ class _Camera:
   Attributes:
     root: of the tree.
     side: of the camera.
-    official: whether depth is the official ground truth, and not the laser scan.
+    official: where the official ground truth lies (`kitti_drives.official_parts`); None: depth is the
+      laser scan.
   """
 
-  def __init__(self, root: pathlib.Path, side: str, official: bool):
+  def __init__(self, root: pathlib.Path, side: str, official: Sequence[str] | None):
     self.root, self.side, self.official = root, side, official
     self._own, self._partner = (
       f"image_{kitti_drives.CAMERAS[s]:02d}" for s in (side, *(s for s in SIDES if s != side))
@@ -80,8 +82,8 @@ class _Camera:
     partners = f"{drive}/{self._partner}/data"
     hints = f"{self.root}/{HINTS}/{os.path.dirname(key)}/{self._own}"
     truth = kitti_drives.scan(drive, name)
-    if self.official:
-      truth = kitti_drives.official_depth(self.root, drive, name, self.side)
+    if self.official is not None:
+      truth = kitti_drives.official_depth(self.root, self.official, drive, name, self.side)
     calibration = f"{date}/calib_cam_to_cam.txt"
     files = {
       "rgb": f"{drive}/{self._own}/data/{image}",
