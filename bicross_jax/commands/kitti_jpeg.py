@@ -6,7 +6,7 @@
 The colour images of both cameras, <date>/<drive>/image_02|image_03/data/NAME.png, become NAME.jpg of
 quality 92 with colours of half the resolution (4:2:0). The published networks of monodepth2, Depth Hints and
 EPCDepth were trained and tested on such images, made by ImageMagick (`-quality 92 -sampling-factor
-2x2,1x1,1x1`); with PNG they are a little worse. A tenth of the disk space is needed.
+2x2,1x1,1x1`); with PNG they are a little worse. They take a sixth of the disk space.
 
 With --output the calibration files are copied too. Depth is not: to read it, link or copy `velodyne_points`
 of each drive, or the official ground truth. With --delete_png an image is removed when its JPEG is whole.
@@ -123,7 +123,9 @@ def convert(job: Job, quality: int, delete: bool) -> bool:
   size, wanted = image.size(job.jpeg), image.size(job.png)
   if size != wanted:
     raise errors.BadFileError(
-      job.jpeg, f"is there and has {size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]}; remove it"
+      job.jpeg,
+      f"is there and has {size[0]}x{size[1]} pixels",
+      f"{wanted[0]}x{wanted[1]}; remove it",
     )
   if delete:
     with errors.writing(job.png):

@@ -153,7 +153,9 @@ def _opencv(path) -> Rig:
     return _from_q(path, _opencv_matrix(path, found, "Q", (4, 4)), size)
   if "M1" in found and "M2" in found:
     return _from_cameras(path, found, size)
-  raise errors.BadFileError(path, "has neither P1 and P2 nor Q", "what stereoRectify of OpenCV makes")
+  raise errors.BadFileError(
+    path, "has neither P1 and P2 nor Q", "what stereoRectify of OpenCV makes"
+  )
 
 
 def _from_q(path, q: np.ndarray, size) -> Rig:
@@ -164,7 +166,9 @@ def _from_q(path, q: np.ndarray, size) -> Rig:
   left = np.array([[focal, 0, -q[0, 3]], [0, focal, -q[1, 3]], [0, 0, 1]])
   right = left.copy()
   right[0, 2] += q[3, 3] * baseline
-  return _rig(path, _projection(left), _projection(right, np.array([-focal * baseline, 0, 0])), size)
+  return _rig(
+    path, _projection(left), _projection(right, np.array([-focal * baseline, 0, 0])), size
+  )
 
 
 def _from_cameras(path, found: Mapping[str, Any], size) -> Rig:
@@ -232,7 +236,9 @@ def _rig(path, left: np.ndarray, right: np.ndarray, size: tuple[int, int] | None
       path, f"the second camera stands {-baseline:.4g} m to the left", "the left camera first"
     )
   if baseline > _LARGEST:
-    raise errors.BadFileError(path, f"has a baseline of {baseline:.6g} m", "metres, not millimetres")
+    raise errors.BadFileError(
+      path, f"has a baseline of {baseline:.6g} m", "metres, not millimetres"
+    )
   return Rig(left[:, :3].copy(), float(baseline), size, float(right[0, 2] - left[0, 2]))
 
 

@@ -100,7 +100,7 @@ def read_depth(asked: readers.Asked) -> np.ndarray:
 SET = frames.FrameSet(
   name="custom",
   title="a stereo rig of one's own",
-  published="docs/data.md, which describes the layout",
+  published="",
   trees=("{left,right}/[RECORDING/]NAME.png with calibration.txt, .yaml or .yml",),
   domains=("both", "left"),
   find=find,

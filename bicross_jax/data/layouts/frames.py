@@ -57,7 +57,7 @@ class FrameSet(DataSet):
   Attributes:
     name: in configs.
     title: its name in a sentence.
-    published: where it can be had.
+    published: where it can be had; "": everybody makes their own.
     trees: the layouts that are understood, below the data folder.
     domains: what `domain` may be: a split, a weather, a place.
     find: (data folder, domain, entries of a config by part, which only some sets look at) -> what
@@ -98,9 +98,7 @@ class FrameSet(DataSet):
     """The first, which says the size, and those that `config.sensors` chooses; see `DataSet.fields`."""
     chosen = config.get("sensors", ()) or self.default or self.readers
     first = next(iter(self.readers))
-    return {
-      n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen or n == first
-    }
+    return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen or n == first}
 
   def build(self, config: Any, section: str, part: str) -> Any:
     """The builder of a part; see `DataSet.build`."""
@@ -146,8 +144,8 @@ class FrameSet(DataSet):
     field = f"config.{section}.data_dir"
     if not data_dir:
       raise errors.UserError(
-        f"{self.name} needs {field}, the folder that holds {' or '.join(self.trees)}; it is "
-        f"published at {self.published}"
+        f"{self.name} needs {field}, the folder that holds {' or '.join(self.trees)}"
+        f"{self._published('; it')}"
       )
     root = folders.expand(data_dir, f"write {field} in full")
     found = self.find(root, domain, entries or {})
@@ -155,7 +153,7 @@ class FrameSet(DataSet):
       places = " or ".join(f"{root}/{tree}" for tree in self.trees)
       raise errors.UserError(
         f"{f'no {self.name}/{domain} in' if root.is_dir() else 'no folder'} {root} "
-        f"({field}): {self.title} is read from {places}; it is published at {self.published}"
+        f"({field}): {self.title} is read from {places}{self._published('; it')}"
       )
     if "validation" in found or "train" not in found:
       return found
@@ -215,14 +213,15 @@ class FrameSet(DataSet):
     if not (every or problems):
       problems.append(f"no frame to {VERBS[part]} with in {data_dir}")
     if problems and not (allow_missing and every > len(gone)):
-      hint = f", {self.hint}" if self.hint else ""
-      raise errors.UserError(
-        f"{'; '.join(problems[:3])}; {self.title} is published at {self.published}{hint}, "
-        f"config.{section}.allow_missing=True leaves such frames out"
-      )
+      leaves_out = f"config.{section}.allow_missing=True leaves such frames out"
+      told = [self._published(self.title), self.hint, leaves_out]
+      raise errors.UserError(f"{'; '.join(problems[:3])}; {', '.join(filter(None, told))}")
     for problem in problems:
       print(f"left out: {problem}", flush=True)
     return [piece for recording in recordings for piece in _without(recording, gone)]
+
+  def _published(self, subject: str) -> str:
+    return f"{subject} is published at {self.published}" if self.published else ""
 
 
 def _missing(frame: Frame, fields: Sequence[str]) -> list[str]:

@@ -50,9 +50,7 @@ def find(
 
 
 def _recording(folder: pathlib.Path) -> Recording:
-  found = [
-    Frame(name, dict.fromkeys(("rgb", "depth"), f"{folder}/{name}.h5")) for name in names()
-  ]
+  found = [Frame(name, dict.fromkeys(("rgb", "depth"), f"{folder}/{name}.h5")) for name in names()]
   return Recording(str(folder), tuple(found), consecutive=False)
 
 
