@@ -31,7 +31,7 @@ def read(path) -> Mapping[str, Any]:
   if data.startswith(_OPENCV):
     data = data.partition(b"\n")[2]
   try:
-    found = yaml.load(data, _loader())  # noqa: S506 (as safe as SafeLoader, which it is)
+    found = yaml.load(data, _loader())
   except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
     problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise errors.BadFileError(path, f"is not YAML: {problem}") from error

@@ -55,8 +55,7 @@ def find(
 
 def _recordings(root: pathlib.Path, side: str) -> list[Recording]:
   """The recordings as one camera saw them."""
-  folders = [name for name in ("", *listing.folders(root / "left"))]
-  found = [_recording(root, side, name) for name in folders]
+  found = [_recording(root, side, name) for name in ("", *listing.folders(root / "left"))]
   return [recording for recording in found if recording.frames]
 
 
@@ -70,9 +69,9 @@ def _recording(root: pathlib.Path, side: str, name: str) -> Recording:
 
   partner = SIDES[1 - SIDES.index(side)]
   truth, hints = DEPTH[side], os.path.join("depth_hints", side)
-  there = {folder: frames.by_stem(place(folder)) for folder in SIDES}
-  there[truth] = frames.by_stem(place(truth), DEPTH_KINDS)
-  there[hints] = frames.by_stem(place(hints), readers.HINT_KINDS)
+  there = {folder: listing.by_stem(place(folder)) for folder in SIDES}
+  there[truth] = listing.by_stem(place(truth), DEPTH_KINDS)
+  there[hints] = listing.by_stem(place(hints), readers.HINT_KINDS)
   calibration = frames.first_there([f"{root}/{file}" for file in CALIBRATIONS])
 
   def frame(stem):

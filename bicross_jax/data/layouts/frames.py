@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from bicross_jax import errors, folders
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
-from bicross_jax.data.formats import listing
 from bicross_jax.data.layouts.readers import Reader
 
 STREAMS = "spike"  # folder of the streams made for a published layout
@@ -276,33 +275,6 @@ def rearranged(key: str, folder: str, image: str, depth: str | None = None) -> F
 def published(data_dir: str | os.PathLike, key: str, image: str, depth: str) -> Frame:
   """A frame of a published layout, its stream where `stream_path` says."""
   return Frame(key, {"rgb": image, "spike": stream_path(data_dir, image), "depth": depth})
-
-
-def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:
-  """Names (with suffix) of the pictures in a folder that begin with `prefix`, in natural order.
-
-  Of several kinds of one picture the PNG is taken. A folder that is not there has none.
-  """
-  chosen = by_stem(folder, prefix=prefix)
-  return [chosen[stem] for stem in sorted(chosen, key=listing.natural)]
-
-
-def by_stem(
-  folder: str | os.PathLike, kinds: Sequence[str] = listing.PICTURES, prefix: str = ""
-) -> dict[str, str]:
-  """{name without suffix: name} of the files in a folder that begin with `prefix`.
-
-  Args:
-    folder: one that is not there has none.
-    kinds: suffixes, in small letters; of several files of one name the first kind is taken.
-    prefix: of the names.
-  """
-
-  def rank(name):
-    return kinds.index(os.path.splitext(name)[1].lower())
-
-  names = sorted(listing.names(folder, kinds, prefix), key=rank, reverse=True)
-  return {os.path.splitext(name)[0]: name for name in names}
 
 
 def first_there(paths: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def _chosen(tree: Tree, keys: Sequence[str]) -> list[Recording]:
   for name, numbers in by_drive.items():
     drive = tree.drive(name)
     folder = tree.images(drive)
-    there = frames.by_stem(folder)
+    there = listing.by_stem(folder)
     recordings.append(
       Recording(
         folder,
@@ -114,7 +114,7 @@ def whole(tree: Tree, name: str) -> Recording:
   """A drive with all its images."""
   drive = tree.drive(name)
   folder = tree.images(drive)
-  return Recording(folder, tuple(tree.frame(drive, image) for image in frames.pictures(folder)))
+  return Recording(folder, tuple(tree.frame(drive, image) for image in listing.pictures(folder)))
 
 
 def has_dates(root: pathlib.Path) -> bool:

@@ -23,6 +23,7 @@ import functools
 import os
 import pathlib
 
+from bicross_jax.data.formats import listing
 from bicross_jax.data.layouts import frames, kitti_drives, readers
 from bicross_jax.data.layouts.frames import Frame, Recording
 from bicross_jax.data.layouts.readers import SIDES
@@ -67,8 +68,8 @@ class _Camera:
     self._own, self._partner = (
       f"image_{kitti_drives.CAMERAS[s]:02d}" for s in (side, *(s for s in SIDES if s != side))
     )
-    self._pictures = functools.cache(frames.by_stem)
-    self._hints = functools.cache(functools.partial(frames.by_stem, kinds=readers.HINT_KINDS))
+    self._pictures = functools.cache(listing.by_stem)
+    self._hints = functools.cache(functools.partial(listing.by_stem, kinds=readers.HINT_KINDS))
 
   def drive(self, name: str) -> str:
     return kitti_drives.existing(f"{self.root}/{name[:10]}/{name}")
