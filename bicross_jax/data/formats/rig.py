@@ -79,7 +79,7 @@ def read_rig(path) -> Rig:
     return _opencv(path)
   if re.search(r"^\s*cam0\s*=", text, re.MULTILINE):
     return _middlebury(path, text)
-  if re.search(r"^(P_rect|K|S)_\d+\s*:", text, re.MULTILINE):
+  if re.search(r"^(P_rect|S_rect|K)_\d+\s*:", text, re.MULTILINE):
     return _kitti_raw(path)
   if re.search(r"^P\d\s*:", text, re.MULTILINE):
     return _kitti_odometry(path)
