@@ -31,7 +31,9 @@ _SAME_ROW = 0.05  # pixels
 _LEVEL = 0.02  # of the baseline: KITTI's right camera stands 3 mm higher, which is 0.006 of it
 _SAME_BASELINE = 0.05  # relative, between two ways in which a file says it
 _LARGEST = 10.0  # metres; a larger baseline is in another unit
+_LARGEST_NUMBER = 1e9  # of a projection
 _ROTATED = 0.05  # degrees: half a pixel at a focal length of 600
+_WIDEST = 1 << 20  # pixels
 _SIZES = ("imageSize", "image_size", "size")  # OpenCV writes a cv::Size under any name
 
 
@@ -215,8 +217,10 @@ def _projection(matrix: np.ndarray, shift: np.ndarray | None = None) -> np.ndarr
 
 def _rig(path, left: np.ndarray, right: np.ndarray, size: tuple[int, int] | None) -> Rig:
   """The rig of two projections float64[3, 4], where they belong to rectified images."""
-  if min(left[0, 0], left[1, 1], right[0, 0], right[1, 1]) <= 0:
+  if not min(left[0, 0], left[1, 1], right[0, 0], right[1, 1]) > 0:
     raise errors.BadFileError(path, "has a camera without focal length", "positive ones")
+  if not max(np.abs(left).max(), np.abs(right).max()) < _LARGEST_NUMBER:
+    raise errors.BadFileError(path, "has a camera matrix with numbers beyond any camera's")
   for axis, name in enumerate(("fx", "fy")):
     focal = left[axis, axis], right[axis, axis]
     if abs(focal[0] - focal[1]) > _SAME_FOCAL * focal[0]:
@@ -247,7 +251,7 @@ def _not_rectified(path, why: str) -> errors.BadFileError:
 
 
 def _size(path, width: float, height: float) -> tuple[int, int]:
-  if not (1 <= width == int(width) and 1 <= height == int(height)):
+  if not all(1 <= n <= _WIDEST and n == int(n) for n in (width, height)):
     raise errors.BadFileError(path, f"has images of {height:g}x{width:g}", "whole pixels")
   return int(height), int(width)
 
