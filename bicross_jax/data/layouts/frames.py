@@ -94,10 +94,11 @@ class FrameSet(DataSet):
     self.finders(config.data_dir, config.domain, config.get("parts"), section)
 
   def fields(self, config: Any) -> Mapping[str, Stored]:
-    """The first, which says the size, and those that `config.sensors` chooses; see `DataSet.fields`."""
-    chosen = config.get("sensors", ()) or self.default or self.readers
-    first = next(iter(self.readers))
-    return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen or n == first}
+    """The fields that `config.sensors` chooses, and one that says their size; see `DataSet.fields`."""
+    chosen = tuple(config.get("sensors", ()) or self.default or self.readers)
+    if not any(self.readers[name].says_size for name in chosen):
+      chosen += (next(iter(self.readers)),)
+    return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen}
 
   def build(self, config: Any, section: str, part: str) -> Any:
     """The builder of a part; see `DataSet.build`."""

@@ -39,10 +39,12 @@ class Reader(NamedTuple):
   Attributes:
     read: what is asked for -> the field. Raises errors.BadFileError.
     stored: steps of a stream -> how the field is stored; a map has None for both pixel axes.
+    says_size: whether it is a map that is read without knowing the size of another one.
   """
 
   read: Callable[[Asked], np.ndarray]
   stored: Callable[[int], Stored]
+  says_size: bool = True
 
 
 def picture() -> Reader:
@@ -77,7 +79,7 @@ def depth(read: Callable[[Asked], np.ndarray]) -> Reader:
   Args:
     read: what is asked for -> the map.
   """
-  return Reader(read, lambda steps: Stored((None, None), "float32"))
+  return Reader(read, lambda steps: Stored((None, None), "float32"), says_size=False)
 
 
 def depth_hint() -> Reader:
@@ -102,6 +104,7 @@ def intrinsics() -> Reader:
   return Reader(
     lambda asked: _rig(asked).of(asked.side)[0].astype(np.float32),
     lambda steps: Stored((3, 3), "float32"),
+    says_size=False,
   )
 
 
@@ -110,6 +113,7 @@ def baseline() -> Reader:
   return Reader(
     lambda asked: np.array(_rig(asked).of(asked.side)[1], np.float32),
     lambda steps: Stored((), "float32"),
+    says_size=False,
   )
 
 

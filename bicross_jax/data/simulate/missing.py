@@ -72,7 +72,9 @@ def find(
   """
   known = sets.get(name)
   if name not in FPS:
-    raise errors.UserError(f"{name} has spike streams of its own: there is nothing to simulate")
+    raise errors.UserError(
+      f"{name} has no frames that spike streams are made for: choose from {', '.join(FPS)}"
+    )
   entries = {part: tuple(listed) for part in dataset.PARTS}
   recordings = []
   for domain in domains:
