@@ -266,13 +266,21 @@ def test_a_rig_of_ones_own(rig):
     assert set(_examples(config, "test", SPEC)) == {f"{name}/l" for name in names(4)}
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_pair_that_lacks_a_picture_is_named(rig, side):
+  folder, _ = rig
+  (folder / side / "a" / "01.png").unlink()
+  with pytest.raises(errors.UserError, match=f"1 of the 6 train .*{side}/a/01.png; scripts/depth_"):
+    pipeline.open(_config("custom", "left", folder), parts=("train",))
+
+
 def test_depth_of_a_rig_of_ones_own_is_png_or_npy(rig):
   folder, _ = rig
   metres = np.random.default_rng(0).integers(0, 2560, SIZE).astype(np.float32) / 256
   (folder / "depth" / "a").mkdir(parents=True)
   depth_files.write_png16(folder / "depth" / "04.png", metres, 256)
   np.save(folder / "depth" / "a" / "04.npy", metres.astype(np.float64))
-  config = _config("custom", "both", folder, sensors=("rgb", "depth"))
+  config = _config("custom", "both", folder, sensors=("depth",))  # and what says its size
   spec = {name: {**SPEC, **DENSE}[name] for name in ("rgb", "depth")}
   found = _examples(config, "test", spec)
   assert set(found) == {"04/l", "a/04/l"}

@@ -41,7 +41,7 @@ DEPTH_KINDS = (".png", ".npy")
 def find(
   root: pathlib.Path, domain: str, parts: Mapping[str, Sequence[str]]
 ) -> frames.Finders | None:
-  """Runs are the folders in `left`; pictures in `left` itself are one more."""
+  """Runs are the folders in `left` and `right`; pictures beside them are one more."""
   del parts  # they are cut from all
   if not all((root / side).is_dir() for side in SIDES):
     return None
@@ -55,7 +55,9 @@ def find(
 
 def _recordings(root: pathlib.Path, side: str) -> list[Recording]:
   """The recordings as one camera saw them."""
-  found = [_recording(root, side, name) for name in ("", *listing.folders(root / "left"))]
+  folders = {name for s in SIDES for name in listing.folders(root / s)}
+  names = ("", *sorted(folders, key=listing.natural))
+  found = [_recording(root, side, name) for name in names]
   return [recording for recording in found if recording.frames]
 
 
@@ -85,7 +87,7 @@ def _recording(root: pathlib.Path, side: str, name: str) -> Recording:
     }
     return Frame(os.path.join(name, stem, side[0]), files, side)
 
-  stems = sorted(there["left"], key=listing.natural)
+  stems = sorted({stem for s in SIDES for stem in there[s]}, key=listing.natural)
   return Recording(place(side), tuple(frame(stem) for stem in stems))
 
 
