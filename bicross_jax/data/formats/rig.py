@@ -9,7 +9,7 @@
 Which one a file is, is told from its content. All are metres but Middlebury's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import math
 import pathlib
 import re
@@ -95,7 +95,7 @@ def _kitti_raw(path) -> Rig:
   sizes = [kitti.matrix(path, found, f"S_rect_{n}", (2,)) for n in (left, right)]
   if (sizes[0] != sizes[1]).any():
     raise errors.BadFileError(path, f"S_rect_{left} and S_rect_{right} differ", "one size")
-  rig = _rig(path, *projections, _size(path, *sizes[0]))
+  rig = _rig(path, projections, _size(path, *sizes[0]))
   if all(f"{kind}_{n}" in found for kind in "RT" for n in (left, right)):
     centres = [
       -kitti.matrix(path, found, f"R_{n}", (3, 3)).T @ kitti.matrix(path, found, f"T_{n}", (3,))
@@ -113,7 +113,7 @@ def _kitti_raw(path) -> Rig:
 
 def _kitti_odometry(path) -> Rig:
   found = kitti.read_calibration(path)
-  return _rig(path, *(kitti.matrix(path, found, name, (3, 4)) for name in ("P2", "P3")), None)
+  return _rig(path, [kitti.matrix(path, found, name, (3, 4)) for name in ("P2", "P3")], None)
 
 
 def _middlebury(path, text: str) -> Rig:
@@ -150,7 +150,7 @@ def _opencv(path) -> Rig:
   found = yaml_numbers.read(path)
   size = _opencv_size(path, found)
   if "P1" in found or "P2" in found:
-    return _rig(path, *(_opencv_matrix(path, found, name, (3, 4)) for name in ("P1", "P2")), size)
+    return _rig(path, [_opencv_matrix(path, found, name, (3, 4)) for name in ("P1", "P2")], size)
   if "Q" in found:
     return _from_q(path, _opencv_matrix(path, found, "Q", (4, 4)), size)
   if "M1" in found and "M2" in found:
@@ -215,8 +215,9 @@ def _projection(matrix: np.ndarray, shift: np.ndarray | None = None) -> np.ndarr
   return np.c_[matrix, np.zeros(3) if shift is None else shift]
 
 
-def _rig(path, left: np.ndarray, right: np.ndarray, size: tuple[int, int] | None) -> Rig:
+def _rig(path, projections: Sequence[np.ndarray], size: tuple[int, int] | None) -> Rig:
   """The rig of two projections float64[3, 4], where they belong to rectified images."""
+  left, right = projections
   if not min(left[0, 0], left[1, 1], right[0, 0], right[1, 1]) > 0:
     raise errors.BadFileError(path, "has a camera without focal length", "positive ones")
   if not max(np.abs(left).max(), np.abs(right).max()) < _LARGEST_NUMBER:

@@ -165,4 +165,6 @@ def read_depth(asked: Asked) -> np.ndarray:
     return depth.read_png16(asked.path, depth.KITTI)
   date = pathlib.Path(asked.path).parents[3]  # <date>/<drive>/velodyne_points/data/NAME.bin
   calibration = kitti.raw_calibration(date, CAMERAS[asked.side])
-  return kitti.eigen_depth(kitti.read_velodyne(asked.path), calibration.projection, asked.size)
+  return kitti.eigen_depth(
+    kitti.read_velodyne(asked.path), calibration.projection, asked.known_size()
+  )

@@ -32,6 +32,12 @@ class Asked(NamedTuple):
   steps: int = 0
   side: str = "left"
 
+  def known_size(self) -> Size:
+    """`size`, for readers that need one; ValueError where it is None."""
+    if self.size is None:
+      raise ValueError(f"{self.path} is read before any map that says its size")
+    return self.size
+
 
 class Reader(NamedTuple):
   """How the files of one field are read.
@@ -92,7 +98,7 @@ def depth_hint() -> Reader:
   def read(asked):
     stored = depth_files.read_npy(asked.path)
     rows, columns = (
-      np.arange(new) * old // new for new, old in zip(asked.size, stored.shape, strict=True)
+      np.arange(new) * old // new for new, old in zip(asked.known_size(), stored.shape, strict=True)
     )
     return stored[rows[:, None], columns[None, :]]
 
