@@ -127,11 +127,9 @@ def _middlebury(path, text: str) -> Rig:
 
   left, right = (numbers(camera, 9).reshape(3, 3) for camera in ("cam0", "cam1"))
   (millimetres,) = numbers("baseline", 1)
-  shift = np.array([-right[0, 0] * millimetres / 1000, 0, 0])
   (width,), (height,) = numbers("width", 1), numbers("height", 1)
-  return _rig(
-    path, _projection(left), _projection(right, shift), _size(path, float(width), float(height))
-  )
+  size = _size(path, float(width), float(height))
+  return _rig(path, _beside(left, right, millimetres / 1000), size)
 
 
 def _three_lines(path, text: str) -> Rig:
@@ -142,8 +140,7 @@ def _three_lines(path, text: str) -> Rig:
   (baseline,) = _floats(path, lines[1], 1, "line 2 (baseline)")
   width, height = _floats(path, lines[2], 2, "line 3 (width height)")
   matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-  shift = np.array([-fx * baseline, 0, 0])
-  return _rig(path, _projection(matrix), _projection(matrix, shift), _size(path, width, height))
+  return _rig(path, _beside(matrix, matrix, baseline), _size(path, width, height))
 
 
 def _opencv(path) -> Rig:
@@ -168,9 +165,7 @@ def _from_q(path, q: np.ndarray, size) -> Rig:
   left = np.array([[focal, 0, -q[0, 3]], [0, focal, -q[1, 3]], [0, 0, 1]])
   right = left.copy()
   right[0, 2] += q[3, 3] * baseline
-  return _rig(
-    path, _projection(left), _projection(right, np.array([-focal * baseline, 0, 0])), size
-  )
+  return _rig(path, _beside(left, right, baseline), size)
 
 
 def _from_cameras(path, found: Mapping[str, Any], size) -> Rig:
@@ -186,7 +181,7 @@ def _from_cameras(path, found: Mapping[str, Any], size) -> Rig:
     )
   left, right = (_opencv_matrix(path, found, name, (3, 3)) for name in ("M1", "M2"))
   shift = right @ _opencv_matrix(path, found, "T", (3, 1))[:, 0]
-  return _rig(path, _projection(left), _projection(right, shift), size)
+  return _rig(path, [np.c_[left, np.zeros(3)], np.c_[right, shift]], size)
 
 
 def _distorts(path, found: Mapping[str, Any], name: str) -> bool:
@@ -210,9 +205,9 @@ def _opencv_size(path, found: Mapping[str, Any]) -> tuple[int, int] | None:
   return None
 
 
-def _projection(matrix: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
-  """float64[3, 4] of a camera matrix and its fourth column."""
-  return np.c_[matrix, np.zeros(3) if shift is None else shift]
+def _beside(left: np.ndarray, right: np.ndarray, baseline: float) -> list[np.ndarray]:
+  """Projections float64[3, 4] of two camera matrices, the right camera so far beside the left one."""
+  return [np.c_[left, np.zeros(3)], np.c_[right, [-right[0, 0] * baseline, 0, 0]]]
 
 
 def _rig(path, projections: Sequence[np.ndarray], size: tuple[int, int] | None) -> Rig:
