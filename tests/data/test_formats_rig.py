@@ -106,7 +106,7 @@ def test_cameras_that_need_no_rectifying_do_without_projections(tmp_path):
     (dict(D1=LENS), "D1 says that lenses distort"),
     (dict(M2=CAMERA * [[1.1], [1.1], [1]]), "fx is 500 and 550"),
     (dict(T=-named["T"]), "0.12 m to the left"),
-    (dict(T=np.array([[-0.12], [0.1], [0.0]])), "stands -0.1 m below"),
+    (dict(T=np.array([[-0.12], [0.1], [0.0]])), "stands 0.1 m above"),
   ):
     path = _write_yaml(tmp_path / "b.yml", **{**named, **change})
     with pytest.raises(errors.BadFileError, match=words):
@@ -142,7 +142,7 @@ RAW = {
     ({"S_rect_02": "64 nan"}, "not finite"),
     ({"P_rect_03": "55 0 32 -22 0 55 24 0 0 0 1 0"}, "not rectified: fx is 50 and 55"),
     ({"P_rect_03": "50 0 32 -22 0 50 26 0 0 0 1 0"}, "not rectified: .* rows 24 and 26"),
-    ({"P_rect_03": "50 0 32 -22 0 50 24 9 0 0 1 0"}, "not rectified: .* -0.18 m below"),
+    ({"P_rect_03": "50 0 32 -22 0 50 24 9 0 0 1 0"}, "not rectified: .* 0.18 m above"),
     ({"P_rect_03": "50 0 32 28 0 50 24 0 0 0 1 0"}, "0.5 m to the left"),
     ({"P_rect_03": "50 0 32 3 0 50 24 0 0 0 1 0"}, "to the left"),
     ({"P_rect_02": "0 0 32 3 0 50 24 0 0 0 1 0"}, "without focal length"),

@@ -228,9 +228,8 @@ def _rig(path, projections: Sequence[np.ndarray], size: tuple[int, int] | None) 
   moved = right[:, 3] - left[:, 3]
   baseline, height = -moved[0] / left[0, 0], -moved[1] / left[1, 1]
   if abs(height) > _LEVEL * abs(baseline):
-    raise _not_rectified(
-      path, f"the second camera stands {height:.4g} m below the first, {baseline:.4g} m beside it"
-    )
+    where = f"{abs(height):.4g} m {'below' if height > 0 else 'above'} the first"
+    raise _not_rectified(path, f"the second camera stands {where}, {baseline:.4g} m beside it")
   if baseline <= 0:
     raise errors.BadFileError(
       path, f"the second camera stands {-baseline:.4g} m to the left", "the left camera first"
