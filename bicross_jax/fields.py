@@ -57,6 +57,9 @@ FIELDS: Mapping[str, Field] = {
   "depth_before": Field(
     "map", ("float32",), truth=True, low=2, high=50, meaning="metres when the event window begins"
   ),
+  "depth_hint": Field(
+    "map", ("float32",), low=2, high=50, meaning="metres by stereo matching [H, W], 0 = none"
+  ),
   "label": Field(
     "map", ("uint8",), unknown=255, truth=True, high=6, meaning="class [H, W], 255 = ignore"
   ),

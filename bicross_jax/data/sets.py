@@ -5,20 +5,35 @@ from typing import Any
 from bicross_jax import errors
 from bicross_jax.data import world
 from bicross_jax.data.dataset import DataSet
-from bicross_jax.data.layouts import dense, drivingstereo, dsec, kitti, mvsec, nyu, respike, vkitti
+from bicross_jax.data.layouts import (
+  custom,
+  dense,
+  drivingstereo,
+  dsec,
+  kitti,
+  kitti_stereo,
+  mvsec,
+  nyu,
+  nyu_test,
+  respike,
+  vkitti,
+)
 from bicross_jax.names import nearest
 
 SETS: dict[str, DataSet] = {
   known.name: known
   for known in (
     world.SET,
+    custom.SET,
     dense.SET,
     drivingstereo.SET,
     drivingstereo.WEATHER,
     dsec.SET,
     kitti.SET,
+    kitti_stereo.SET,
     mvsec.SET,
     nyu.SET,
+    nyu_test.SET,
     respike.SET,
     vkitti.SET,
   )

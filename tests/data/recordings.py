@@ -68,7 +68,7 @@ def _frame(folder, number):
 
 def _npy(shape, dtype):
   return readers.Reader(
-    lambda path, size, steps: np.load(path), lambda steps: Stored(shape, np.dtype(dtype).name)
+    lambda asked: np.load(asked.path), lambda steps: Stored(shape, np.dtype(dtype).name)
   )
 
 

@@ -9,7 +9,7 @@ from bicross_jax import errors
 from bicross_jax.data import dataset, pipeline
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
-from bicross_jax.data.layouts import kitti
+from bicross_jax.data.layouts import kitti_drives
 from bicross_jax.data.simulate import kitti_raw, spike_files
 from bicross_jax.sim import streams
 
@@ -190,19 +190,19 @@ def test_files_of_different_sizes_are_refused(tree):
   "part, count", [("train", 22600), ("validation", 888), ("test", 697), ("benchmark_test", 652)]
 )
 def test_the_shipped_lists_are_those_of_the_literature(part, count):
-  keys = kitti.eigen_frames(part)
+  keys = kitti_drives.eigen_frames(part)
   assert len(keys) == len(set(keys)) == count
   assert all(len(key.split("/")) == 3 and key[:10] == key.split("/")[1][:10] for key in keys)
   if part == "test":
     assert "2011_09_26/2011_09_26_drive_0002_sync/0000000069" in keys
-    assert set(kitti.eigen_frames("benchmark_test")) < set(keys)
-    assert not set(kitti.eigen_frames("train")) & set(keys)
+    assert set(kitti_drives.eigen_frames("benchmark_test")) < set(keys)
+    assert not set(kitti_drives.eigen_frames("train")) & set(keys)
 
 
 def test_eigen_split_on_real_files_names(samples):
   lines = (samples / "kitti_raw" / "eigen_test_files_subset.txt").read_text().splitlines()
   listed = {f"{line.split()[0]}/{int(line.split()[1]):010d}" for line in lines if line.strip()}
-  assert listed and listed <= set(kitti.eigen_frames("test"))
+  assert listed and listed <= set(kitti_drives.eigen_frames("test"))
 
 
 def test_real_frames(samples, tmp_path, monkeypatch):

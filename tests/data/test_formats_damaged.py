@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from bicross_jax import errors
 from bicross_jax.convert import files as weights
-from bicross_jax.data.formats import depth, image, kitti, npy, pfm, spikes, video
+from bicross_jax.data.formats import depth, image, kitti, npy, pfm, rig, spikes, video
 
 RANDOM, RANDOM_NIGHTLY = 80, 2000
 SWEPT = 60  # bytes of a header, each of which is replaced by every one of PUT
@@ -208,6 +208,33 @@ def _state(path):
   return np.frombuffer(b" ".join(v.tobytes() for v in state.values()) or b" ", np.uint8)
 
 
+CAMERAS = CAMERA + (
+  b"S_rect_02: 1242 375\nS_rect_03: 1242 375\n"
+  b"P_rect_03: 7.2e+02 0 6.1e+02 -3.4e+02 0 7.2e+02 1.7e+02 2e+00 0 0 1 2e-03\n"
+)
+MIDDLEBURY = (
+  b"cam0=[999.4 0 294.1; 0 999.4 252.9; 0 0 1]\ncam1=[999.4 0 326.9; 0 999.4 252.9; 0 0 1]\n"
+  b"doffs=32.8\nbaseline=193.001\nwidth=741\nheight=497\n"
+)
+OPENCV = b"""%YAML:1.0
+---
+imageSize: [ 640, 480 ]
+Q: !!opencv-matrix
+   rows: 4
+   cols: 4
+   dt: d
+   data: [ 1., 0., 0., -320., 0., 1., 0., -240., 0., 0., 0., 500., 0., 0., 8.3, 0. ]
+"""
+
+
+def _rig(path):
+  found = rig.read_rig(path)
+  assert found.baseline > 0 and (found.size is None or min(found.size) > 0)
+  numbers = np.array([*found.intrinsics.ravel(), found.baseline, found.doffs])
+  assert np.isfinite(numbers).all()
+  return numbers
+
+
 LIST = 81  # bytes of the list of files at the end of an archive that holds one, arr_0.npy
 STREAM, RGB = ((-1, -1, -1),), ((-1, -1, 3),)
 PICTURE = 3 * 1100
@@ -366,6 +393,33 @@ CASES = {
     "float64",
     ((22,),),
     growth=256,
+  ),
+  "rig_kitti": Case(lambda: CAMERAS, _rig, "float64", ((11,),), growth=256),
+  "rig_middlebury": Case(lambda: MIDDLEBURY, _rig, "float64", ((11,),), growth=256),
+  "rig_opencv": Case(
+    lambda: OPENCV,
+    _rig,
+    "float64",
+    ((11,),),
+    growth=1024,
+    name="file.yml",
+    chosen=((b"8.3", b"0."), (b"8.3", b".nan"), (b"500.", b"1e-320"), (b"640", b"[]")),
+  ),
+  "rig_lines": Case(
+    lambda: b"700 700 320.5 240.5\n0.12\n640 480\n", _rig, "float64", ((11,),), growth=256
+  ),
+  "depth_npy": Case(
+    lambda: _npy(np.ones((6, 8), np.float16)), depth.read_npy, "float32", ((-1, -1),)
+  ),
+  "depth_npz": Case(
+    lambda: _npz(np.ones((6, 8), np.float32)),
+    depth.read_npy,
+    "float32",
+    ((-1, -1),),
+    64,
+    PICTURE,
+    name="file.npz",
+    tail=LIST,
   ),
   "frames_of_a_folder": Case(
     lambda: _picture("PNG", _colour()),

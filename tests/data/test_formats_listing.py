@@ -6,7 +6,6 @@ import pytest
 
 from bicross_jax import errors
 from bicross_jax.data.formats import listing
-from bicross_jax.data.layouts import frames
 
 
 def _touch(folder, *names):
@@ -59,15 +58,15 @@ def test_names_of_a_folder(tmp_path):
   (tmp_path / ".git").mkdir()
   assert listing.folders(tmp_path) == ["sub"]
   for nothing in (tmp_path / "no", tmp_path / "x.txt"):
-    assert listing.names(nothing) == listing.folders(nothing) == frames.pictures(nothing) == []
+    assert listing.names(nothing) == listing.folders(nothing) == listing.pictures(nothing) == []
   with pytest.raises(errors.BadFileError, match="cannot be listed: File name too long"):
     listing.names(tmp_path / ("n" * 300))
 
 
 def test_of_several_kinds_of_one_picture_the_png_is_taken(tmp_path):
   _touch(tmp_path, "2.jpg", "2.PNG", "10.jpeg", "10.jpg", "1.JPG", "._1.png", "2.txt")
-  assert frames.pictures(tmp_path) == ["1.JPG", "2.PNG", "10.jpg"]
-  assert frames.pictures(tmp_path, "10") == ["10.jpg"]
+  assert listing.pictures(tmp_path) == ["1.JPG", "2.PNG", "10.jpg"]
+  assert listing.pictures(tmp_path, "10") == ["10.jpg"]
 
 
 def test_every_reader_of_folders_lists_them_here():

@@ -8,7 +8,7 @@ from bicross_jax.data.dataset import PARTS
 from bicross_jax.data.layouts import frames
 from tests.data import trees
 
-FIELDS = ("rgb", "spike", "depth")
+CASES = {**trees.CASES, **trees.STEREO_CASES}
 OF_FILES = {name: known for name, known in sets.SETS.items() if isinstance(known, frames.FrameSet)}
 
 
@@ -27,10 +27,10 @@ def _keys(found):
   return {part: [frame.key for frame in some] for part, some in found.items()}
 
 
-@pytest.fixture(params=trees.CASES, ids=lambda name: name.replace(" ", "_"))
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "_"))
 def case(request, tmp_path):
   """A layout whose files are all there, but empty, each with the hidden companion that macOS adds."""
-  case = trees.CASES[request.param]
+  case = CASES[request.param]
   paths = [path for part in case.frames.values() for row in part for path in row[1:]]
   trees.touch(tmp_path, paths + [f"{p.rpartition('/')[0]}/._{p.rpartition('/')[2]}" for p in paths])
   for folder in {file.parent.parent for file in tmp_path.rglob("*.npy")}:
@@ -41,34 +41,34 @@ def case(request, tmp_path):
 
 
 def test_every_layout_is_told_by_its_tree(case, tmp_path):
-  found = _find_frames(case.dataset, tmp_path, case.domain)
+  found = _find_frames(case.dataset, tmp_path, case.domain, fields=case.fields)
   want = {
     part: [(key, *(str(tmp_path / path) for path in paths)) for key, *paths in rows]
     for part, rows in case.frames.items()
   }
-  assert {part: sorted(map(_paths_of, some)) for part, some in found.items()} == {
-    part: sorted(some) for part, some in want.items()
-  }
+  assert {
+    part: sorted(_paths_of(f, case.fields) for f in some) for part, some in found.items()
+  } == {part: sorted(some) for part, some in want.items()}
 
 
-@pytest.mark.parametrize("column", [1, 2, 3], ids=["image", "stream", "depth"])
+@pytest.mark.parametrize("column", [1, 2, 3], ids=["image", "stream_or_partner", "depth"])
 def test_what_is_missing_is_named_with_where_to_get_it(case, tmp_path, capsys, column):
   gone = tmp_path / case.frames["train"][0][column]
   gone.unlink()
+  chosen = dict(fields=case.fields)
   try:
-    found = _find_frames(case.dataset, tmp_path, case.domain)
+    found = _find_frames(case.dataset, tmp_path, case.domain, **chosen)
   except errors.UserError as error:
     message = str(error)
     known = OF_FILES[case.dataset]
-    for words in (str(gone), known.published, "config.data.allow_missing"):
+    for words in (str(gone), known.published, known.hint, "config.data.allow_missing"):
       assert words in message, words
-    assert ("scripts/simulate_spikes.py" in message) == (case.dataset != "respike")
     assert "\n" not in message
   else:  # where frames are what the folder holds, one without its first file is no frame
     assert column == (2 if case.dataset == "respike" else 1) and case.dataset != "nyu"
     assert case.frames["train"][0][0] not in sum(_keys(found).values(), [])
     return
-  less = _find_frames(case.dataset, tmp_path, case.domain, allow_missing=True)
+  less = _find_frames(case.dataset, tmp_path, case.domain, allow_missing=True, **chosen)
   assert len(less["train"]) == len(case.frames["train"]) - 1
   assert str(gone) in capsys.readouterr().out
   if column == 2:
@@ -82,8 +82,8 @@ def test_a_stream_lies_where_its_image_does_in_a_tree_beside_it():
     frames.stream_path("/d", "/e/a.jpg")
 
 
-def _paths_of(frame):
-  return frame.key, *(frame.files[name] for name in FIELDS)
+def _paths_of(frame, fields):
+  return frame.key, *(frame.files[name] for name in fields)
 
 
 def _paths(run, count, form):

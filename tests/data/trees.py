@@ -16,14 +16,17 @@ class Case(NamedTuple):
 
   Attributes:
     dataset, domain: as a config names them.
-    frames: by part, (key, image, stream, depth map), the files as paths below the data folder.
+    frames: by part, (key, image, stream, depth map), the files as paths below the data folder; or other
+      files, as `fields` says.
     lists: further text files, path -> content.
+    fields: those whose files are in `frames`.
   """
 
   dataset: str
   domain: str
   frames: dict[str, list[tuple[str, str, str, str]]]
   lists: dict[str, str] = {}
+  fields: tuple[str, str, str] = ("rgb", "spike", "depth")
 
 
 def arrays(dataset: str, number: int, size: tuple[int, int] = SIZE, steps: int = STEPS):
@@ -279,4 +282,20 @@ CASES = {
   "nyu published": Case("nyu", "lists", _NYU, _nyu_lists(_NYU, "/{} /{} 518.8579\n")),
   "respike": Case("respike", "indoor", _respike("")),
   "respike left": Case("respike", "indoor", _respike("left/")),
+}
+
+
+def _custom(recording, i):
+  name = f"{recording}/{i:03d}"
+  return f"{name}/l", f"left/{name}.png", f"right/{name}.png", f"depth/{name}.png"
+
+
+STEREO_CASES = {  # layouts of pairs, which have no streams
+  "custom": Case(
+    "custom",
+    "left",
+    {part: [_custom(r, i) for r in "ab"] for i, part in enumerate(("train", "validation", "test"))},
+    {"calibration.txt": "20 20 12 9\n0.5\n24 18\n"},
+    ("rgb", "rgb_right", "depth"),
+  )
 }

@@ -146,7 +146,10 @@ def test_flow_is_the_default_and_moves_what_a_blend_only_fades(tmp_path):
     (["--data_set", "kitti"], "--data_set needs --data_dir"),
     (["--data_set", "kitti", "--data_dir", "nowhere"], "nowhere: no such file or folder"),
     (["--data_set", "kiti", "--data_dir", "."], "unknown data set 'kiti'"),
-    (["--data_set", "respike", "--data_dir", "."], "has spike streams of its own"),
+    (
+      ["--data_set", "respike", "--data_dir", "."],
+      "respike has no frames that spike streams are made for",
+    ),
     (["--data_set", "kitti", "--data_dir", ".", "--domain", "egen"], "unknown domain 'egen'"),
     (["--data_set", "vkitti", "--data_dir", "."], "Virtual KITTI is read from"),
     (

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from bicross_jax import errors
 from bicross_jax.data.builders import base
 from bicross_jax.data.layouts.frames import Frame, FrameSet
+from bicross_jax.data.layouts.readers import Asked
 
 
 @dataclasses.dataclass(eq=False)
@@ -111,7 +112,7 @@ def read_frame(
   first, size = "", None
   for name in fields:
     reader, path = known.readers[name], frame.files[name]
-    out[name] = reader.read(path, size, steps)
+    out[name] = reader.read(Asked(path, size, steps, frame.side))
     if reader.stored(steps).shape[:2] != (None, None):
       continue
     shape = out[name].shape[:2]

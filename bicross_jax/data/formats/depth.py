@@ -1,8 +1,11 @@
-"""Depth maps in 16-bit PNG files: metres times a divisor, 0 = unknown."""
+"""Depth maps in 16-bit PNG files (metres times a divisor, 0 = unknown) and in NumPy's files (metres)."""
+
+import pathlib
 
 import numpy as np
 
-from bicross_jax.data.formats import image
+from bicross_jax import errors
+from bicross_jax.data.formats import image, npy
 
 KITTI = 256.0  # KITTI and DrivingStereo
 VKITTI = 100.0  # Virtual KITTI: centimetres; 65535 is the sky
@@ -46,3 +49,21 @@ def write_png16(path, depth: np.ndarray, divisor: float) -> None:
   if not (np.isfinite(values) & (values >= 0) & (values <= 65535)).all():
     raise ValueError(f"depth outside 0 .. {65535 / divisor:.2f} m does not fit 16 bits")
   image.write_png(path, values.astype(np.uint16))
+
+
+def read_npy(path) -> np.ndarray:
+  """Depth in metres, of a .npy file or of the one array in a .npz file.
+
+  Returns:
+    float32[H, W], 0 where unknown: where the file has 0, a negative number, NaN or infinity.
+
+  Raises:
+    errors.BadFileError: missing, damaged, or not [H, W] of a floating type.
+  """
+  array = npy.read_npz(path) if pathlib.Path(path).suffix == ".npz" else npy.open_npy(path)
+  if array.dtype.kind != "f" or array.ndim != 2 or not array.size:
+    raise errors.BadFileError(
+      path, f"is {array.dtype} {list(array.shape)}", "[H, W] of a floating type, metres"
+    )
+  metres = array.astype(np.float32)
+  return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(0))

@@ -140,3 +140,19 @@ def write_png(path, array: np.ndarray) -> None:
   Image.fromarray(np.ascontiguousarray(array)).save(encoded, "PNG", compress_level=1)
   with files.write_whole(path) as file:
     file.write(encoded.getbuffer())
+
+
+def write_jpeg(path, array: np.ndarray, quality: int) -> None:
+  """Writes uint8[H, W, 3] as JPEG whose colours have half the resolution (4:2:0).
+
+  Args:
+    path: the file, which appears only when it is whole.
+    array: sRGB.
+    quality: 1 .. 95, of the tables of libjpeg.
+  """
+  if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    raise ValueError(f"no JPEG of {array.dtype}{array.shape}")
+  encoded = io.BytesIO()
+  Image.fromarray(array).save(encoded, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
+  with files.write_whole(path) as file:
+    file.write(encoded.getbuffer())

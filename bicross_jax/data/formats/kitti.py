@@ -1,5 +1,6 @@
 """KITTI's own files: calibration, velodyne scans, and the depth maps they make together."""
 
+from collections.abc import Mapping
 import math
 import pathlib
 from typing import NamedTuple
@@ -66,21 +67,21 @@ def raw_calibration(folder, camera: int = 2) -> Calibration:
   folder = pathlib.Path(folder)
   cameras_file, velodyne_file = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
   cameras, velodyne = read_calibration(cameras_file), read_calibration(velodyne_file)
-  matrix = _matrix(cameras_file, cameras, f"P_rect_{camera:02d}", (3, 4))
+  projection = matrix(cameras_file, cameras, f"P_rect_{camera:02d}", (3, 4))
   rectify = np.eye(4)
-  rectify[:3, :3] = _matrix(cameras_file, cameras, "R_rect_00", (3, 3))
+  rectify[:3, :3] = matrix(cameras_file, cameras, "R_rect_00", (3, 3))
   pose = np.eye(4)
-  pose[:3, :3] = _matrix(velodyne_file, velodyne, "R", (3, 3))
-  pose[:3, 3:] = _matrix(velodyne_file, velodyne, "T", (3, 1))
-  return _camera(cameras_file, matrix, rectify @ pose)
+  pose[:3, :3] = matrix(velodyne_file, velodyne, "R", (3, 3))
+  pose[:3, 3:] = matrix(velodyne_file, velodyne, "T", (3, 1))
+  return _camera(cameras_file, projection, rectify @ pose)
 
 
 def odometry_calibration(path, camera: int = 2) -> Calibration:
   """A camera of KITTI odometry, from the calib.txt of a sequence (P0..P3 and Tr)."""
   numbers = read_calibration(path)
   pose = np.eye(4)
-  pose[:3] = _matrix(path, numbers, "Tr", (3, 4))
-  return _camera(path, _matrix(path, numbers, f"P{camera}", (3, 4)), pose)
+  pose[:3] = matrix(path, numbers, "Tr", (3, 4))
+  return _camera(path, matrix(path, numbers, f"P{camera}", (3, 4)), pose)
 
 
 def read_velodyne(path) -> np.ndarray:
@@ -137,7 +138,14 @@ def _camera(path, matrix: np.ndarray, pose: np.ndarray) -> Calibration:
   return Calibration(matrix @ pose, matrix[:, :3].copy(), float(-matrix[0, 3] / matrix[0, 0]))
 
 
-def _matrix(path, numbers: dict[str, np.ndarray], name: str, shape: tuple[int, int]):
+def matrix(
+  path, numbers: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
+) -> np.ndarray:
+  """A matrix of what `read_calibration` found.
+
+  Raises:
+    errors.BadFileError: there is none of that name, or it has not so many numbers.
+  """
   found = numbers.get(name)
   if found is None or found.size != math.prod(shape):
     have = f"has {found.size} numbers" if found is not None else "is missing"

@@ -57,3 +57,28 @@ def names(folder, suffixes: Sequence[str] = (), prefix: str = "") -> list[str]:
 def folders(folder) -> list[str]:
   """Names of the folders in a folder, in natural order; a folder that is not there has none."""
   return [name for name in names(folder) if os.path.isdir(os.path.join(folder, name))]
+
+
+def pictures(folder, prefix: str = "") -> list[str]:
+  """Names (with suffix) of the pictures in a folder that begin with `prefix`, in natural order.
+
+  Of several kinds of one picture the PNG is taken. A folder that is not there has none.
+  """
+  chosen = by_stem(folder, prefix=prefix)
+  return [chosen[stem] for stem in sorted(chosen, key=natural)]
+
+
+def by_stem(folder, kinds: Sequence[str] = PICTURES, prefix: str = "") -> dict[str, str]:
+  """{name without suffix: name} of the files in a folder that begin with `prefix`.
+
+  Args:
+    folder: one that is not there has none.
+    kinds: suffixes, in small letters; of several files of one name the first kind is taken.
+    prefix: of the names.
+  """
+
+  def rank(name):
+    return kinds.index(os.path.splitext(name)[1].lower())
+
+  best_last = sorted(names(folder, kinds, prefix), key=rank, reverse=True)
+  return {os.path.splitext(name)[0]: name for name in best_last}

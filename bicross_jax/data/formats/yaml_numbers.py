@@ -1,6 +1,11 @@
-"""Numbers in the YAML files that cameras are described with: DSEC's, and those of Kalibr (MVSEC)."""
+"""Numbers in the YAML files that cameras are described with: DSEC's, Kalibr's (MVSEC) and OpenCV's.
+
+OpenCV begins its files with `%YAML:1.0`, which YAML itself does not know, and marks matrices with a tag
+of its own; both are passed over: a matrix is a mapping with its numbers in `data`.
+"""
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 import numpy as np
@@ -8,6 +13,8 @@ import numpy as np
 from bicross_jax import errors, files
 
 _LONGEST = 1 << 20  # bytes; such files have a few thousand
+_OPENCV = b"%YAML:"
+_MATRIX = "tag:yaml.org,2002:opencv-"  # "matrix", and "nd-matrix" of version 5
 
 
 def read(path) -> Mapping[str, Any]:
@@ -20,14 +27,33 @@ def read(path) -> Mapping[str, Any]:
 
   if files.size(path) > _LONGEST:
     raise errors.BadFileError(path, f"is longer than {_LONGEST} bytes", "a camera calibration")
+  data = files.read(path)
+  if data.startswith(_OPENCV):
+    data = data.partition(b"\n")[2]
   try:
-    found = yaml.safe_load(files.read(path))
+    found = yaml.load(data, _loader())
   except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
     problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise errors.BadFileError(path, f"is not YAML: {problem}") from error
   if not isinstance(found, dict):
     raise errors.BadFileError(path, "holds no names", "a camera calibration in YAML")
   return found
+
+
+@functools.cache
+def _loader() -> type:
+  """YAML's safe loader, to which OpenCV's matrices are mappings."""
+  import yaml
+
+  class Loader(yaml.SafeLoader):
+    pass
+
+  def mapping(loader, suffix, node):
+    del suffix
+    return loader.construct_mapping(node, deep=True)
+
+  Loader.add_multi_constructor(_MATRIX, mapping)
+  return Loader
 
 
 def numbers(path, found: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -82,7 +82,7 @@ def _rearranged(root, part, sequence) -> Recording:
 
 def _recording(folder: str, place: str) -> Recording:
   """The frames of one folder of BiCross's layout."""
-  names = [(os.path.splitext(image)[0], image) for image in frames.pictures(f"{folder}/rgb")]
+  names = [(os.path.splitext(image)[0], image) for image in listing.pictures(f"{folder}/rgb")]
   return Recording(
     f"{folder}/rgb",
     tuple(frames.rearranged(f"{place}/{name}", folder, image) for name, image in names),
@@ -97,7 +97,7 @@ def _published(root, part, sequence) -> Recording:
     ("left-image-half-size", "depth-map-half-size"),
   ):
     prefix = "" if left.endswith(sequence) else f"{sequence}_"
-    names = frames.pictures(f"{images}/{left}", prefix)
+    names = listing.pictures(f"{images}/{left}", prefix)
     if names:
       return _pairs(root, f"{images}/{left}", f"{maps}/{truth}", names, sequence)
   return Recording(f"{images}/{sequence}", ())
@@ -126,7 +126,7 @@ def find_weather(
     whole = functools.partial(_recording, f"{folder}/input/half", domain)
   elif os.path.isdir(images):
     maps = f"{folder}/depth-map-half-size"
-    whole = lambda: _pairs(root, images, maps, frames.pictures(images), domain)
+    whole = lambda: _pairs(root, images, maps, listing.pictures(images), domain)
   else:
     return None
 
@@ -138,10 +138,9 @@ def find_weather(
   return {"train": lambda: share(0, TRAINING_SHARE), "test": lambda: share(TRAINING_SHARE, 1)}
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where unknown."""
-  del size
-  return depth.read_png16(path, depth.KITTI)
+  return depth.read_png16(asked.path, depth.KITTI)
 
 
 _PUBLISHED = "https://drivingstereo-dataset.github.io"

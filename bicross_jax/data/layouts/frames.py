@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from bicross_jax import errors, folders
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
-from bicross_jax.data.formats import listing
 from bicross_jax.data.layouts.readers import Reader
 
 STREAMS = "spike"  # folder of the streams made for a published layout
@@ -19,10 +18,17 @@ VERBS = {"train": "train", "validation": "validate", "test": "test"}  # in messa
 
 
 class Frame(NamedTuple):
-  """One frame of a set: its name and its files by field, which may or may not be there."""
+  """One frame of a set.
+
+  Attributes:
+    key: its name.
+    files: by field, which may or may not be there. Fields may share one.
+    side: which camera of a pair took it, "left" or "right".
+  """
 
   key: str
   files: Mapping[str, str]
+  side: str = "left"
 
 
 class Recording(NamedTuple):
@@ -50,15 +56,17 @@ class FrameSet(DataSet):
   Attributes:
     name: in configs.
     title: its name in a sentence.
-    published: where it can be had.
+    published: where it can be had; "": everybody makes their own.
     trees: the layouts that are understood, below the data folder.
     domains: what `domain` may be: a split, a weather, a place.
     find: (data folder, domain, entries of a config by part, which only some sets look at) -> what
       lists the recordings of a part when that part is used, by part; None where the folder holds none of
-      the trees. Without a "validation" it is cut from the training recordings (`hold_out`).
+      the trees. Where there is a "train" without a "validation", that is cut from the training recordings
+      (`hold_out`). A set may have some parts only.
     readers: the fields of the set and how their files are read; the first one is a map whose size
       all other maps of a frame must have.
     hint: where files can be had that are not published, for messages.
+    default: the fields that are read where a config chooses none; (): all.
   """
 
   name: str
@@ -69,6 +77,7 @@ class FrameSet(DataSet):
   find: Callable[[pathlib.Path, str, Mapping[str, Sequence[str]]], Finders | None]
   readers: Mapping[str, Reader]
   hint: str = ""
+  default: tuple[str, ...] = ()
 
   def check(self, config: Any, section: str) -> None:
     """Raises errors.UserError for a folder without the set; see `DataSet.check`."""
@@ -85,8 +94,10 @@ class FrameSet(DataSet):
     self.finders(config.data_dir, config.domain, config.get("parts"), section)
 
   def fields(self, config: Any) -> Mapping[str, Stored]:
-    """The fields that `config.sensors` chooses, or all; see `DataSet.fields`."""
-    chosen = config.get("sensors", ()) or self.readers
+    """The fields that `config.sensors` chooses, and one that says their size; see `DataSet.fields`."""
+    chosen = tuple(config.get("sensors", ()) or self.default or self.readers)
+    if not any(self.readers[name].says_size for name in chosen):
+      chosen += (next(iter(self.readers)),)
     return {n: r.stored(config.steps) for n, r in self.readers.items() if n in chosen}
 
   def build(self, config: Any, section: str, part: str) -> Any:
@@ -115,7 +126,7 @@ class FrameSet(DataSet):
     entries: Mapping[str, Sequence[str]] | None = None,
     section: str = "data",
   ) -> Finders:
-    """What lists the recordings of every part, whether or not their files are there.
+    """What lists the recordings of every part that the set has, whether or not their files are there.
 
     Args:
       data_dir: the folder that holds one of the trees.
@@ -133,8 +144,8 @@ class FrameSet(DataSet):
     field = f"config.{section}.data_dir"
     if not data_dir:
       raise errors.UserError(
-        f"{self.name} needs {field}, the folder that holds {' or '.join(self.trees)}; it is "
-        f"published at {self.published}"
+        f"{self.name} needs {field}, the folder that holds {' or '.join(self.trees)}"
+        f"{self._published('; it')}"
       )
     root = folders.expand(data_dir, f"write {field} in full")
     found = self.find(root, domain, entries or {})
@@ -142,9 +153,9 @@ class FrameSet(DataSet):
       places = " or ".join(f"{root}/{tree}" for tree in self.trees)
       raise errors.UserError(
         f"{f'no {self.name}/{domain} in' if root.is_dir() else 'no folder'} {root} "
-        f"({field}): {self.title} is read from {places}; it is published at {self.published}"
+        f"({field}): {self.title} is read from {places}{self._published('; it')}"
       )
-    if "validation" in found:
+    if "validation" in found or "train" not in found:
       return found
     train = found["train"]
     held = {"train": lambda: hold_out(train())[0], "validation": lambda: hold_out(train())[1]}
@@ -174,7 +185,13 @@ class FrameSet(DataSet):
       errors.UserError: as `finders`; a part without frames, or files that are missing.
     """
     fields = tuple(self.readers if fields is None else fields)
-    recordings = self.finders(data_dir, domain, entries, section)[part]()
+    finders = self.finders(data_dir, domain, entries, section)
+    if part not in finders:
+      raise errors.UserError(
+        f"{self.title} ({self.name}) has no frames to {VERBS[part]} with, it is for the parts "
+        f"{', '.join(finders)}"
+      )
+    recordings = finders[part]()
     gone = {
       id(f): paths
       for recording in recordings
@@ -196,14 +213,15 @@ class FrameSet(DataSet):
     if not (every or problems):
       problems.append(f"no frame to {VERBS[part]} with in {data_dir}")
     if problems and not (allow_missing and every > len(gone)):
-      hint = f", {self.hint}" if self.hint else ""
-      raise errors.UserError(
-        f"{'; '.join(problems[:3])}; {self.title} is published at {self.published}{hint}, "
-        f"config.{section}.allow_missing=True leaves such frames out"
-      )
+      leaves_out = f"config.{section}.allow_missing=True leaves such frames out"
+      told = [self._published(self.title), self.hint, leaves_out]
+      raise errors.UserError(f"{'; '.join(problems[:3])}; {', '.join(filter(None, told))}")
     for problem in problems:
       print(f"left out: {problem}", flush=True)
     return [piece for recording in recordings for piece in _without(recording, gone)]
+
+  def _published(self, subject: str) -> str:
+    return f"{subject} is published at {self.published}" if self.published else ""
 
 
 def _missing(frame: Frame, fields: Sequence[str]) -> list[str]:
@@ -260,23 +278,6 @@ def published(data_dir: str | os.PathLike, key: str, image: str, depth: str) -> 
   return Frame(key, {"rgb": image, "spike": stream_path(data_dir, image), "depth": depth})
 
 
-def pictures(folder: str | os.PathLike, prefix: str = "") -> list[str]:
-  """Names (with suffix) of the pictures in a folder that begin with `prefix`, in natural order.
-
-  Of several kinds of one picture the PNG is taken. A folder that is not there has none.
-  """
-  kinds: dict[str, dict[str, str]] = {}
-  for name in listing.names(folder, listing.PICTURES, prefix):
-    stem, suffix = os.path.splitext(name)
-    kinds.setdefault(stem, {})[suffix.lower()] = name
-  chosen = {stem: min(found.items(), key=_rank)[1] for stem, found in kinds.items()}
-  return [chosen[stem] for stem in sorted(chosen, key=listing.natural)]
-
-
-def _rank(kind: tuple[str, str]) -> int:
-  return listing.PICTURES.index(kind[0])
-
-
 def first_there(paths: Sequence[str]) -> str:
   """The first of some paths that exists, or the first of all where none does."""
   return next((path for path in paths if os.path.exists(path)), paths[0])
@@ -297,3 +298,27 @@ def hold_out(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Rec
     [r._replace(frames=r.frames[:cut]) for r, cut in pairs],
     [r._replace(frames=r.frames[cut:]) for r, cut in pairs if r.frames[cut:]],
   )
+
+
+def three_parts(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
+  """The recordings of each part, of a set that publishes no parts, in order.
+
+  Of ten recordings or more the last tenth (rounded up) tests, and as many before them validate; of
+  fewer recordings the same of the frames of each (rounded, at least one where there are as many).
+  """
+  if len(recordings) >= HELD_OUT:
+    held = math.ceil(len(recordings) / HELD_OUT)
+    cuts = len(recordings) - 2 * held, len(recordings) - held
+    pieces = recordings[: cuts[0]], recordings[cuts[0] : cuts[1]], recordings[cuts[1] :]
+    return dict(zip(PARTS, map(list, pieces), strict=True))
+  found: dict[str, list[Recording]] = {part: [] for part in PARTS}
+  for recording in recordings:
+    n = len(recording.frames)
+    held = max(round(n / HELD_OUT), 1)
+    tested = max(n - held, 1)
+    validated = max(tested - held, 1)
+    spans = (0, validated), (validated, tested), (tested, n)
+    for part, (first, last) in zip(PARTS, spans, strict=True):
+      if recording.frames[first:last]:
+        found[part].append(recording._replace(frames=recording.frames[first:last]))
+  return found

@@ -68,10 +68,9 @@ def _stream(image: str) -> str:
   return f"{os.path.dirname(folder)}/spike/{stem}.npy"
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where unknown."""
-  del size
-  return depth.read_png16(path, depth.NYU)
+  return depth.read_png16(asked.path, depth.NYU)
 
 
 SET = frames.FrameSet(

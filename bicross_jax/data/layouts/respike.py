@@ -70,12 +70,11 @@ def _recording(place: pathlib.Path, folder: str, sequence: str) -> Recording:
   )
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where unknown."""
-  del size
-  metres = pfm.read_pfm(path)
+  metres = pfm.read_pfm(asked.path)
   if metres.ndim != 2:
-    raise errors.BadFileError(path, "has three channels", "a grey PFM of depth")
+    raise errors.BadFileError(asked.path, "has three channels", "a grey PFM of depth")
   return np.where(np.isfinite(metres) & (metres > 0), metres, 0).astype(np.float32)
 
 

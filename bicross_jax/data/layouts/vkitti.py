@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 
 from bicross_jax import errors
-from bicross_jax.data.formats import depth
+from bicross_jax.data.formats import depth, listing
 from bicross_jax.data.layouts import frames, readers
 from bicross_jax.data.layouts.frames import Recording
 
@@ -97,13 +97,12 @@ def _second_version(root, scene, variation):
 
 
 def _recording(folder, frame) -> Recording:
-  return Recording(folder, tuple(frame(image) for image in frames.pictures(folder)))
+  return Recording(folder, tuple(frame(image) for image in listing.pictures(folder)))
 
 
-def read_depth(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_depth(asked: readers.Asked) -> np.ndarray:
   """Depth of a frame, float32[H, W] metres, 0 where the sky is."""
-  del size
-  return depth.read_png16(path, depth.VKITTI, unknown=depth.VKITTI_SKY)
+  return depth.read_png16(asked.path, depth.VKITTI, unknown=depth.VKITTI_SKY)
 
 
 SET = frames.FrameSet(

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from bicross_jax import errors, files
 from bicross_jax.data.formats import depth, image, kitti, listing
-from bicross_jax.data.layouts import frames as layouts
 from bicross_jax.data.simulate import missing, parallel, spike_files
 from bicross_jax.sim import streams
 
@@ -53,7 +52,7 @@ def find_frames(root) -> list[Frame]:
   found, unrectified = [], []
   for date in listing.folders(root):
     for drive in listing.folders(root / date):
-      images = layouts.pictures(root / date / drive / "image_02" / "data")
+      images = listing.pictures(root / date / drive / "image_02" / "data")
       if images and drive.endswith(_UNRECTIFIED):
         unrectified.append(f"{date}/{drive}")
       elif images:

@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from bicross_jax import errors
 from bicross_jax.data import dataset, sets
-from bicross_jax.data.formats import image
-from bicross_jax.data.layouts import frames
+from bicross_jax.data.formats import image, listing
 from bicross_jax.data.simulate import parallel, spike_files
 
 FPS = {  # of the cameras; for Virtual KITTI, those of the drives that it copies
@@ -73,7 +72,9 @@ def find(
   """
   known = sets.get(name)
   if name not in FPS:
-    raise errors.UserError(f"{name} has spike streams of its own: there is nothing to simulate")
+    raise errors.UserError(
+      f"{name} has no frames that spike streams are made for: choose from {', '.join(FPS)}"
+    )
   entries = {part: tuple(listed) for part in dataset.PARTS}
   recordings = []
   for domain in domains:
@@ -124,7 +125,7 @@ def around(pictures: dict[int, str], place: int, n: int) -> list[str]:
 def _neighbours(folder: str, fps: float) -> tuple[dict[str, int], dict[int, str]]:
   """(name -> place, place -> name) of the pictures in a folder; gaps in time skip a place."""
   timed = sorted(
-    (*moment(os.path.splitext(name)[0], fps), name) for name in frames.pictures(folder)
+    (*moment(os.path.splitext(name)[0], fps), name) for name in listing.pictures(folder)
   )
   places, place, before = {}, 0, ("", float("-inf"))
   for series, seconds, name in timed:

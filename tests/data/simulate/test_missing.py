@@ -183,7 +183,9 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_the_next_run_finishes(
 
 
 def test_what_is_wrong_is_told(tmp_path):
-  with pytest.raises(errors.UserError, match="respike has spike streams of its own"):
+  with pytest.raises(
+    errors.UserError, match="respike has no frames that spike streams are made for"
+  ):
     missing.find("respike", tmp_path, ["indoor"], 10.0, 1)
   with pytest.raises(errors.UserError, match="unknown data set 'kiti'.*kitti"):
     missing.find("kiti", tmp_path, [""], 10.0, 1)
