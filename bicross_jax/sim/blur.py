@@ -32,9 +32,10 @@ def defocus(image: np.ndarray, radius: int, soften: float) -> np.ndarray:
     radius: of the disk, pixels.
     soften: sigma of a small Gaussian, pixels, that takes the steps off the disk's edge.
   """
-  places = np.arange(-max(radius, 8), max(radius, 8) + 1)
-  disk = (places[:, None] ** 2 + places[None] ** 2 <= radius**2).astype(np.float32)
   size = 3 if radius <= 8 else 5
+  reach = radius + size  # nothing of the disk is lost, or mirrored, at the border of its kernel
+  places = np.arange(-reach, reach + 1)
+  disk = (places[:, None] ** 2 + places[None] ** 2 <= radius**2).astype(np.float32)
   kernel = cv2.GaussianBlur(disk / disk.sum(), (size, size), soften)
   return cv2.filter2D(image, -1, kernel)
 

@@ -15,7 +15,7 @@ from bicross_jax.sim import blur
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 _TINT = np.array([0.93, 1.0, 1.07], np.float32)  # of ice: the photographs are bluish
 _LEVEL = (0.48, 0.78)  # mean brightness of a frosted pane
-_FERNS = 45  # for an area of the shorter side squared
+_FERNS = 100  # for an area of the shorter side squared
 
 
 def plasma(rng: np.random.Generator, size: tuple[int, int], decay: float) -> np.ndarray:
@@ -71,40 +71,36 @@ def frost_picture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray
   """A drawn pane with ferns of ice: float32[H, W, 3] in 0..1.
 
   It is no photograph: a mean brightness drawn between those of the photographs of ImageNet-C, patches
-  of thick and thin ice (`plasma`), and some forty ferns of needles, in the tint of ice.
+  of thick and thin ice (`plasma`), ferns of needles and grains, in the tint of ice.
 
   Args:
     rng: draws it.
     size: (H, W).
   """
-  height, width = size
-  side = min(size)
-  drawn = np.zeros(size, np.float32)
-  for _ in range(round(_FERNS * height * width / side**2)):
-    layer = np.zeros(size, np.uint8)
-    _fern(layer, rng, side)
-    drawn = np.maximum(drawn, layer * np.float32(rng.uniform(0.4, 1) / 255))
+  drawn = np.zeros(size, np.uint8)
+  for _ in range(round(_FERNS * size[0] * size[1] / min(size) ** 2)):
+    _fern(drawn, rng)
   patches = plasma(rng, size, 1.7)
-  level = rng.uniform(*_LEVEL)
-  grey = level + 0.35 * (patches - patches.mean()) + 0.45 * (drawn - drawn.mean())
+  ice = drawn / np.float32(255) + 0.3 * rng.random(size, np.float32)  # needles and grains
+  grey = rng.uniform(*_LEVEL) + 0.4 * (patches - patches.mean()) + 0.35 * (ice - ice.mean())
   return np.clip(grey[..., None] * _TINT, 0, 1)
 
 
-def _fern(layer: np.ndarray, rng: np.random.Generator, side: int) -> None:
-  """Draws a stem with needles on both sides, shorter and shorter, into a map uint8[H, W]."""
-  start = rng.uniform((0, 0), layer.shape[::-1])
-  turn, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.45) * side
-  along = np.array([np.cos(turn), np.sin(turn)])
-  needles = max(3, int(length / 3))
-  share = np.linspace(0, 1, needles)
-  roots = start + share[:, None] * length * along
-  lines = [np.stack([start, start + length * along])]
-  for opening in (-np.pi / 3, np.pi / 3):
-    direction = np.array([np.cos(turn + opening), np.sin(turn + opening)])
-    reach = 0.4 * length * (1 - share) * rng.uniform(0.6, 1, needles)
-    lines += list(np.stack([roots, roots + reach[:, None] * direction], axis=1))
-  points = [np.rint(16 * line).astype(np.int32) for line in lines]  # sixteenths of a pixel
-  cv2.polylines(layer, points, False, 255, 1, cv2.LINE_AA, 4)
+def _fern(picture: np.ndarray, rng: np.random.Generator) -> None:
+  """Draws a stem with needles on both sides, shorter and shorter, into uint8[H, W]."""
+  start = rng.uniform((0, 0), picture.shape[::-1])
+  turn, length = rng.uniform(0, 2 * np.pi), min(picture.shape) * 0.5 * rng.uniform(0.3, 1) ** 2
+  stem = length * np.array([np.cos(turn), np.sin(turn)])
+  lines = [np.array([[start, start + stem]])]
+  for side in (-1, 1):
+    along = np.sort(rng.uniform(0, 1, max(3, int(length / 2))))[:, None]
+    turns = turn + side * rng.normal(np.pi / 4, 0.15, along.shape)
+    reach = 0.5 * length * (1 - along) * rng.uniform(0.2, 1, along.shape)
+    roots = start + along * stem
+    tips = roots + reach * np.concatenate([np.cos(turns), np.sin(turns)], axis=1)
+    lines.append(np.stack([roots, tips], axis=1))
+  points = np.rint(16 * np.concatenate(lines)).astype(np.int32)  # in sixteenths of a pixel
+  cv2.polylines(picture, list(points), False, rng.uniform(80, 255), 1, cv2.LINE_AA, 4)
 
 
 def snow(
