@@ -44,7 +44,7 @@ def describe(model, where: evaluate.Test, part: str) -> dict[str, Any]:
 
   weights = 0
   for leaf in jax.tree.leaves(model.variables):
-    weights = zlib.crc32(np.ascontiguousarray(leaf), weights)
+    weights = zlib.crc32(np.asarray(leaf).tobytes(), weights)
   section = runs.plain(where.data)
   del section["batch_size"]
   return {

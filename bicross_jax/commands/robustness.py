@@ -3,11 +3,10 @@
     python scripts/robustness.py --checkpoint runs/bicross/pretrain-synthetic-s0
     python scripts/robustness.py --checkpoint RUN --corruptions fog,snow,motion --severities 1,3,5
     python scripts/robustness.py --checkpoint RUN --data.domain=other_town
-    python scripts/robustness.py --checkpoint RUN --baseline OTHER/robustness.json
 
 The test set is gone through once as it is, and once for each severity of each corruption. What was
 measured is kept in robustness.json: an interrupted command goes on, and one that asks for more measures
-only what is not there yet. mCE compares with a baseline network and needs that network's report.
+only what is not there yet. mCE compares with a baseline network: --baseline OTHER/robustness.json.
 """
 
 import argparse

@@ -26,20 +26,20 @@ def plasma(rng: np.random.Generator, size: tuple[int, int], decay: float) -> np.
     size: (H, W).
     decay: the noise of a level is that of the coarser one divided by the square of this.
   """
-  heights, spread = np.zeros((1, 1)), 1.0
+  heights, spread = np.zeros((1, 1), np.float32), np.float32(1)
   while len(heights) < max(size):
     n = len(heights)
     down, across, both = (np.roll(heights, -1, axis) for axis in (0, 1, (0, 1)))
-    draw = lambda: rng.uniform(-spread, spread, (n, n))
+    draw = lambda: spread * (2 * rng.random((n, n), np.float32) - 1)
     middle = (heights + down + across + both) / 4 + draw()
     above, left = np.roll(middle, 1, 0), np.roll(middle, 1, 1)
-    finer = np.empty((2 * n, 2 * n))
+    finer = np.empty((2 * n, 2 * n), np.float32)
     finer[::2, ::2], finer[1::2, 1::2] = heights, middle
     finer[::2, 1::2] = (heights + across + middle + above) / 4 + draw()
     finer[1::2, ::2] = (heights + down + middle + left) / 4 + draw()
-    heights, spread = finer, spread / decay**2
+    heights, spread = finer, spread / np.float32(decay**2)
   heights -= heights.min()
-  return (heights / max(heights.max(), 1e-12))[: size[0], : size[1]].astype(np.float32)
+  return heights[: size[0], : size[1]] / max(heights.max(), np.float32(1e-12))
 
 
 def fog(image: np.ndarray, rng: np.random.Generator, amount: float, decay: float) -> np.ndarray:
