@@ -27,7 +27,7 @@ LIGHT = """
 import sys
 from bicross_jax import cli
 from bicross_jax.commands import benchmark, convert, evaluate, export, predict, simulate, table, train
-from bicross_jax.commands import uncertainty, visualize
+from bicross_jax.commands import robustness, uncertainty, visualize
 from bicross_jax.config import grammar
 grammar.load("configs/bicross.py:crossdomain")
 loaded = [name for name in ("jax", "flax", "tensorflow", "torch", "matplotlib") if name in sys.modules]

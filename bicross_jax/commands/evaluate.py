@@ -48,18 +48,35 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = cli.Parser(
     "eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  cli.add_checkpoint(parser)
+  add_test(parser)
   add = parser.add_argument
-  add("--eval", metavar="NAME", default="", help="an entry of the config's evals (default: test)")
-  add(
-    "--protocol", metavar="NAME", default="", help="a published one of the task (default: eval's)"
-  )
   add(
     "--config",
     metavar="FILE[:ARG]",
     help="take data and protocol from this config instead of the checkpoint's",
   )
   add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
+  args = parse_test(parser, argv)
+  args.config = grammar.load(args.config) if args.config else None
+  return args
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments by which a network's test is chosen: which network, data, protocol."""
+  cli.add_checkpoint(parser)
+  add = parser.add_argument
+  add("--eval", metavar="NAME", default="", help="an entry of the config's evals (default: test)")
+  add(
+    "--protocol", metavar="NAME", default="", help="a published one of the task (default: eval's)"
+  )
+
+
+def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments of a parser with `add_test` and `--output`; `overrides` as "key=value".
+
+  Raises:
+    errors.UserError: a wrong argument or place.
+  """
   args, rest = parser.parse_known_args(argv)
   args.overrides = grammar.overrides_of(rest, "--")
   for item in args.overrides:
@@ -69,7 +86,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
       )
   cli.check_checkpoint(args.checkpoint)
   files.check_output_folder(args.output or args.checkpoint)
-  args.config = grammar.load(args.config) if args.config else None
   return args
 
 
@@ -90,13 +106,9 @@ def main(argv: Sequence[str]) -> int:
     overrides=args.overrides,
   )
   task = tasks.create(model.config.task)
-  names = (where.data.name, where.data.domain, args.part)
-  chosen = [word for word in (args.eval, args.protocol) if word]
-  folder = pathlib.Path(args.checkpoint) / "-".join(["eval", *names, *chosen])
-  folder = pathlib.Path(args.output or folder)
-  files.check_output_folder(folder)
+  folder = output_folder(args, where, "eval")
   about = {
-    "data": "/".join(names),
+    "data": f"{where.data.name}/{where.data.domain}/{args.part}",
     "checkpoint_step": model.meta["step"],
     "protocol": where.protocol._asdict(),
   }
@@ -119,6 +131,19 @@ def main(argv: Sequence[str]) -> int:
   print(f"{about['data']}: {images}checkpoint step {model.meta['step']}", *tables, sep="\n")
   print("written:", ", ".join(map(str, paths)))
   return 0
+
+
+def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.Path:
+  """Where results of a test go: `--output`, or a folder in the run's that begins with `word`.
+
+  Raises:
+    errors.UserError: it cannot be written.
+  """
+  names = [word, where.data.name, where.data.domain, args.part, args.eval, args.protocol]
+  inside = pathlib.Path(args.checkpoint) / "-".join(filter(None, names))
+  folder = pathlib.Path(args.output or inside)
+  files.check_output_folder(folder)
+  return folder
 
 
 def test_config(
@@ -238,10 +263,19 @@ def batches(model, where: Test, part: str, truth: Sequence[str], fields=None):
   """What a network is tested on: an iterator of (batch, truths), one dict an image.
 
   Args:
-    model: from `inference.load`.
-    where: on what data.
+    model, where, fields: as for `opened`.
     part: "train", "validation" or "test".
     truth: fields that come whole in the truths.
+  """
+  return opened(model, where, fields).evaluation(part, truth=truth)
+
+
+def opened(model, where: Test, fields=None):
+  """The `Batches` of what a network is tested on, to be gone through once or more.
+
+  Args:
+    model: from `inference.load`.
+    where: on what data.
     fields: {name: shape and dtype} of batches, besides what the network reads.
   """
   from bicross_jax import inference
@@ -249,8 +283,7 @@ def batches(model, where: Test, part: str, truth: Sequence[str], fields=None):
 
   spec = {**(fields or {}), **inference.input_spec(model.recipe, where.data)}
   data = pipeline.open(where.data, where.section)
-  found = data.batches(spec, seed=0, own_fields=model.recipe.fields)
-  return found.evaluation(part, truth=truth)
+  return data.batches(spec, seed=0, own_fields=model.recipe.fields)
 
 
 def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
