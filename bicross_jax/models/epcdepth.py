@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.models import initialise, layers, resnet, rsu
+from bicross_jax.models import initialise, resnet, rsu
 
 # Heights, inner and outer widths of the blocks: of the decoder from the deepest on, and of the
 # encoder's maps from the finest on.
