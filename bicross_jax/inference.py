@@ -114,9 +114,9 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
   """
   folder = checkpoints.find(path, which)
   meta = metadata.read(folder)
-  if meta.get("part", "params") != "params":
+  if meta.get("part"):
     raise errors.UserError(
-      f"{folder} holds {meta['part'].removeprefix('params/')} alone, which a stage can start "
+      f"{folder} holds {meta['part']} alone, which a stage can start "
       "from with --config.parents.weights.checkpoint"
     )
   config = read_config(folder, meta, plugins)

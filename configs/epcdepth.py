@@ -68,6 +68,7 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
         min_depth=0.1,  # units
         max_depth=100.0,
       ),
+      judge="depth",  # what validation looks at: depth, or where there is none photometric
       output=0,  # the map that is predicted: 0, 1 or 2; -1: the mean of them
       loss=dict(
         automask=True,  # pixels that the partner's image explains as it is do not count
@@ -83,6 +84,7 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
       ),
       optim=dict(lr=1e-4, schedule="step", warmup=0, milestones=(), gamma=0.1, clip_norm=0.0),
       evals=dict(source=sections.evaluation("depth", "data", "kitti_eigen")),
+      parents=dict(weights=sections.parent(None)),  # none unless a checkpoint is given
     )
   )
   del config.data.flip  # `augment` says it
@@ -105,14 +107,22 @@ def _make_synthetic(config, scenario: str) -> None:
 
 
 def _make_real(config, scenario: str) -> None:
-  """The published settings."""
+  """The published settings. KITTI is validated on depth, one's own rig on how well the partner is explained."""
   size = _SIZES.get(config.stage, (320, 1024))
   name, domain = ("kitti_stereo", "eigen") if scenario == "kitti" else ("custom", "both")
   config.data = sections.real(name, domain, *size)
   del config.data.flip
   config.data.update(batch_size=8, crop="resize")
-  config.loss.hints = scenario == "kitti"
-  if scenario == "custom":
+  if scenario == "kitti":
+    config.loss.hints = True
+    config.data.sensors = ("rgb", "rgb_right", "baseline", "depth_hint")
+    config.truth = config.data.copy_and_resolve_references()
+    config.truth.data_dir = config.data.get_ref("data_dir")
+    config.truth.sensors = ("rgb", "depth")
+    config.evals.source.data = "truth"
+  else:
+    config.judge = "photometric"
+    config.data.sensors = ("rgb", "rgb_right", "baseline", "intrinsics")
     config.rig.update(focal=0.0, baseline=0.0)
   config.optim.milestones = (_CUT / _EPOCHS,)
   config.train.update(

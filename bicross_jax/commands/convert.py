@@ -100,7 +100,7 @@ def take_in(source: pathlib.Path, output: pathlib.Path, config, inflate: bool = 
     print(f"left out, as no output depends on them: {', '.join(sorted(converted.unused))}")
   store.write(output, converted, config, recipe, source.name)
   part = converted.naming.part
-  what = "the whole network" if part == "params" else f"the {part.rpartition('/')[2]} alone"
+  what = f"the {part} alone" if part else "the whole network"
   print(
     f"written: {what}, in {errors.shown(output)}; a stage starts from it with "
     f"--config.parents.ROLE.checkpoint={errors.shown(output)}"

@@ -167,7 +167,7 @@ SHARED: Rules = {
   "test": text(r"\w+", "the name of an entry of `evals`"),
   **{
     f"{section}.{name}": rule._replace(needed=name in _ALL_DATA)
-    for section in ("data", "target")
+    for section in ("data", "target", "truth")
     for name, rule in _DATA.items()
   },
   **{

@@ -2,7 +2,7 @@
 
 A published file holds two state dicts, `encoder` and `depth_decoder`, beside other things; here every
 name begins with the one that it is from. The encoder's classifier is listed there and has no part in
-any output.
+any output. The encoder alone may come from torchvision.
 """
 
 import numpy as np
@@ -67,6 +67,13 @@ NETWORK = Network(
         *conv(_DECODER + "iconv{}", "params/iconv{}/conv"),
       ],
       unused=r"encoder\.encoder\.fc\.(weight|bias)",
+    ),
+    Naming(
+      "torchvision's ResNet",
+      mark=r"conv1\.weight",
+      rules=encoder("", "encoder/"),
+      unused=r"fc\.(weight|bias)",
+      part="encoder",
     ),
   ),
   example=lambda module: (1, _SIZE, _SIZE, 3),

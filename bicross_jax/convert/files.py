@@ -18,7 +18,7 @@ _DTYPES = {
   **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
   **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
 }
-PYTORCH = (".pt", ".pth", ".bin")
+PYTORCH = (".pt", ".pth", ".bin", ".tar")  # .pth.tar
 SUFFIXES = (*PYTORCH, ".safetensors", ".npz")
 
 
@@ -26,7 +26,7 @@ def read(path) -> dict[str, np.ndarray]:
   """A file of weights as {name: array}, without running code that it may hold.
 
   Args:
-    path: .pt, .pth or .bin (PyTorch), .safetensors, or .npz.
+    path: .pt, .pth, .pth.tar or .bin (PyTorch), .safetensors, or .npz.
 
   Raises:
     errors.BadFileError: missing, damaged, of another kind, or without arrays.

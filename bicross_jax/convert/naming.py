@@ -38,15 +38,14 @@ class Naming(NamedTuple):
     mark: pattern of a name that every state dict of this naming has, and no other naming.
     rules: the first that fits a name or a path counts.
     unused: pattern of names that stand for no part of our network.
-    part: the path below which it names everything: that of the backbone, or "params" for the
-      whole network, batch statistics included.
+    part: the module that it names everything of, "backbone"; "": the whole network.
   """
 
   title: str
   mark: str
   rules: Sequence[Rule]
   unused: str
-  part: str = "params"
+  part: str = ""
 
 
 # Layout -> the transposition that makes it ours ...

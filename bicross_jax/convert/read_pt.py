@@ -38,7 +38,8 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   """Reads a `.pt` or `.pth` file to {name: array}, without running code that it may hold.
 
   A checkpoint that wraps the state dict under "state_dict", "model_state_dict" or "model" is
-  unwrapped. Floating point tensors become float32, as bfloat16 has no NumPy type.
+  unwrapped. Of one that holds those of several networks beside other things, {"encoder": {...},
+  "epoch": 3, ...}, names become "encoder.<name>" and the rest is left out. Floating point tensors become float32, as bfloat16 has no NumPy type.
 
   Raises:
     errors.BadFileError: missing or damaged, or not a dict of tensors.
@@ -62,7 +63,8 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
           check_size(path, sum(entry.file_size for entry in archive.infolist()))
       # A file without archive is read through the map, which gives no more than there is.
       source = path if view[:4] == _ARCHIVE else view
-      content = torch.load(source, map_location="cpu", weights_only=True)
+      with torch.serialization.safe_globals(_numbers()):
+        content = torch.load(source, map_location="cpu", weights_only=True)
   except _DAMAGE as e:
     reason = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.BadFileError(path, f"cannot be read ({reason})", "a checkpoint of weights") from e
@@ -70,6 +72,7 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
       content = content[wrapper]
       break
+  content = _networks(content)
   if not isinstance(content, Mapping) or not content:
     raise errors.BadFileError(path, f"holds {type(content).__name__}", "a dict of tensors")
   for name, tensor in content.items():
@@ -79,6 +82,26 @@ def read_pt(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       raise errors.BadFileError(path, f"entry {name!r} is no tensor", "a dict of tensors")
   check_size(path, sum(tensor.numel() * tensor.element_size() for tensor in content.values()))
   return {name: _array(path, name, tensor) for name, tensor in content.items()}
+
+
+def _numbers() -> list:
+  """NumPy's scalars, which older checkpoints keep metrics in; making one runs no code of theirs."""
+  kinds = [type(np.dtype(kind)) for kind in ("float32", "float64", "int64", "bool")]
+  scalar = np._core.multiarray.scalar
+  return [np.dtype, *kinds, scalar, (scalar, "numpy.core.multiarray.scalar")]
+
+
+def _networks(content):
+  """The state dicts of several networks as one; anything else as it is."""
+  import torch
+
+  if not isinstance(content, Mapping):
+    return content
+  tensors = lambda x: isinstance(x, Mapping) and x and all(map(torch.is_tensor, x.values()))
+  found = {name: x for name, x in content.items() if isinstance(name, str) and tensors(x)}
+  if not found or any(map(torch.is_tensor, content.values())):
+    return content
+  return {f"{name}.{key}": value for name, x in found.items() for key, value in x.items()}
 
 
 def check_size(path, total: int) -> None:

@@ -167,7 +167,7 @@ def networks_from_torch(
     own = like and of_network(modules, like, name)
     able = inflate and networks.find(type(module)).inflate is not None
     found[name] = convert(module, parts[name], inflate=able, like=own)
-    if found[name].naming.part != "params":
+    if found[name].naming.part:
       raise errors.UserError(
         f"these are weights of a part of {name}, where whole networks are needed"
       )
@@ -213,8 +213,9 @@ def _convert(module, state_dict, like) -> Converted:
     raise errors.UserError(
       f"these are no weights of {name} under any known naming ({titles}); their names are {first}"
     )
-  if named.part != "params":
-    expected = {k: shape for k, shape in expected.items() if k.startswith(named.part + "/")}
+  if named.part:
+    inside = lambda path: path.partition("/")[2].startswith(named.part + "/")
+    expected = {path: shape for path, shape in expected.items() if inside(path)}
   entries, unknown, unused = _sorted(named, state_dict, expected)
   found, misshapen, missing = {}, [], []
   for path, shape in expected.items():

@@ -129,7 +129,7 @@ def test_several_networks_have_their_names_in_front():
   assert "depth.pretrained.model.cls_token" in state  # published names
   got = torch_state.networks_from_torch(modules, state)
   _equal(got.variables, variables)
-  assert got.naming.title == "generic, DPT, MiDaS or BiCross" and got.naming.part == "params"
+  assert got.naming.title == "generic, DPT, MiDaS or BiCross" and not got.naming.part
   with pytest.raises(errors.UserError, match="1 unknown: head; 1 missing: depth"):
     torch_state.networks_from_torch(modules, {"head.a": np.zeros(1), "front.out.bias": np.zeros(3)})
   alone = {k: v for k, v in state.items() if k.startswith("front.")}

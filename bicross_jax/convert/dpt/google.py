@@ -64,5 +64,5 @@ NAMING = Naming(
   mark=r"Transformer/posembed_input/pos_embedding",
   rules=_transformer() + _resnet(),
   unused=r"(head|pre_logits)/(kernel|bias)",
-  part=BACKBONE,
+  part="backbone",
 )

@@ -79,7 +79,7 @@ TIMM = Naming(
   mark=r"patch_embed\.proj\.weight",
   rules=_backbone(""),
   unused=r"head\.(weight|bias)",
-  part=BACKBONE,
+  part="backbone",
 )
 
 

@@ -19,6 +19,7 @@ RULES: rules.Rules = {
   "rig.unit": number(0, above=True),
   "rig.min_depth": number(0, above=True),
   "rig.max_depth": number(0, above=True),
+  "judge": one_of("depth", "photometric"),
   "output": whole(-1, 2),
   "loss.automask": flag(),
   "loss.hints": flag(),

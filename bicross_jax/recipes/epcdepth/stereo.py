@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.losses import photometric
+from bicross_jax.models import transfer
 from bicross_jax.ops import graft, inputs, jitter, warp
 from bicross_jax.recipes.epcdepth import common
 from bicross_jax.train import optim
@@ -20,14 +21,15 @@ def create(config) -> train_state.Recipe:
   """The recipe of a config of EPCDepth (docs/systems/epcdepth.md).
 
   The network of `config.model` sees `rgb`; the loss compares it with `rgb_right`, warped by the depth that
-  it says. Batch fields: both, `baseline`, with `rig.focal` 0 `intrinsics`, with hints `depth_hint`.
+  it says. It may start from the parent `weights`, whole or in part (an encoder). Batch fields: both, `baseline`, with `rig.focal` 0 `intrinsics`, with hints `depth_hint`.
   """
   module = common.network(config)
   transform = optim.single(config.optim, config.train.steps)
 
   def init(key, parents):
-    del parents
     variables = common.initialise(config, module, key)
+    if "weights" in parents:
+      variables, _ = transfer.adopt(variables, parents["weights"])
     return train_state.TrainState(
       step=jnp.zeros((), jnp.int32),
       params=variables["params"],
@@ -58,6 +60,7 @@ def create(config) -> train_state.Recipe:
       batch_stats=jax.lax.pmean(stats, AXIS),
     ), metrics
 
+  by_depth = config.judge == "depth"
   return train_state.Recipe(
     init=init,
     train_step=train_step,
@@ -66,9 +69,32 @@ def create(config) -> train_state.Recipe:
     inputs=("rgb",),
     batch_spec=lambda: batch_spec(config),
     networks={config.model.name: module},
-    metric=("abs_rel", "min"),
+    metric=("abs_rel" if by_depth else "photometric", "min"),
+    score=None if by_depth else lambda variables, batch: score(config, module, variables, batch),
     inspect=common.predictor(config, module, feature=True),
   )
+
+
+class Pair:
+  """A batch of stereo pairs, by which depths of the target view are judged.
+
+  Attributes:
+    target: moments of the target images, float32[B, H, W, 3].
+    partner: float32[B, H, W, 3] in 0..1.
+    per_metre: float32[B], pixels of disparity for every metre of 1 / depth.
+  """
+
+  def __init__(self, config, batch: Mapping[str, jax.Array]):
+    """Takes `rgb`, `rgb_right` and what `common.pixels` needs from a batch."""
+    self.target = photometric.moments(common.image(batch["rgb"]))
+    self.partner = common.image(batch["rgb_right"])
+    self.per_metre = common.pixels(config, batch, self.partner.shape[2])
+
+  def error(self, inverse: jax.Array) -> jax.Array:
+    """The reprojection error of 1 / depth, float32[B, H, W] in 1 / metres: float32[B, H, W]."""
+    disparity = self.per_metre[:, None, None] * inverse
+    warped = warp.warp_by_disparity(self.partner, disparity)
+    return photometric.reprojection(warped, self.target)
 
 
 def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
@@ -80,25 +106,18 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     batch: a stereo pair as `create` says.
     key: of the noise.
   """
-  loss, unit = config.loss, config.rig.unit
-  target, partner = common.image(batch["rgb"]), common.image(batch["rgb_right"])
-  moments = photometric.moments(target)
-  per_metre = common.pixels(config, batch, target.shape[2])[:, None, None]
-
-  def error(inverse):  # of a depth, its reciprocal in 1 / metres
-    return photometric.reprojection(warp.warp_by_disparity(partner, per_metre * inverse), moments)
-
-  maps = common.frames(maps, target.shape[1:3])
+  loss, unit, pair = config.loss, config.rig.unit, Pair(config, batch)
+  maps = common.frames(maps, pair.target.image.shape[1:3])
   inverse = common.scaled(config, maps) / unit
-  errors = jax.vmap(error)(inverse)
+  errors = jax.vmap(pair.error)(inverse)
   identity = hint_error = None
   if loss.automask:
-    still = photometric.reprojection(partner, moments)
+    still = photometric.reprojection(pair.partner, pair.target)
     identity = still[None] + NOISE * jax.random.normal(key, errors.shape)
   if loss.hints:
     hint = batch["depth_hint"]
     known = hint > 0
-    hint_error = error(jnp.where(known, 1 / jnp.where(known, hint, 1), 0)) + MISSING * ~known
+    hint_error = pair.error(jnp.where(known, 1 / jnp.where(known, hint, 1), 0)) + MISSING * ~known
   best = photometric.winners(errors, identity, hint_error)
   parts = {"photometric_loss": photometric.masked(errors, best.counts, AXIS)}
   if loss.hints:
@@ -110,8 +129,16 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     )
   if loss.smoothness:
     weights = [loss.smoothness / 2**k for k in levels(len(maps), loss.smoothness_by)]
-    parts["smoothness_loss"] = photometric.smoothness(maps, target, weights, AXIS)
+    parts["smoothness_loss"] = photometric.smoothness(maps, pair.target.image, weights, AXIS)
   return parts
+
+
+def score(config, module, variables, batch: Mapping[str, jax.Array]) -> train_state.Metrics:
+  """{"photometric"}: the mean reprojection error of the predicted depth, as (sum, count) over rows."""
+  pair, maps = Pair(config, batch), module.apply(variables, common.image(batch["rgb"])).maps
+  error = pair.error(common.scaled(config, maps[0]) / config.rig.unit)
+  rows = batch["mask"].astype(jnp.float32)
+  return {"photometric": (error.mean((1, 2)) @ rows, rows.sum())}
 
 
 def groups(count: int) -> list[slice]:
@@ -122,10 +149,8 @@ def groups(count: int) -> list[slice]:
 
 def levels(count: int, by: str) -> list[int]:
   """How often the image was halved for each map, or with "index" the map's number (as published)."""
-  return list(range(count)) if by == "index" else [min(k, 2 * DEEPEST - k) for k in range(count)]
-
-
-DEEPEST = 5  # number, and level, of the coarsest of ten maps
+  deepest = common.DECODED  # the number, and the level, of the coarsest of ten maps
+  return list(range(count)) if by == "index" else [min(k, 2 * deepest - k) for k in range(count)]
 
 
 def augmented(config, key: jax.Array, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
