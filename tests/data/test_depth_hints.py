@@ -184,5 +184,3 @@ def test_kitti(samples):
   metres = hint[rows[:, None], columns[None, :]]
   covered, wrong = _judge(focal * baseline * _inverse(metres), truth)
   assert covered > 0.92 and wrong < 0.055
-  turned = depth_hints.hints(*small[::-1], baseline, focal * 1024 / 1242)
-  assert (turned > 0).mean() < 0.6 * (hint > 0).mean()  # the sides matter

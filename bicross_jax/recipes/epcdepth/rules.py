@@ -57,10 +57,11 @@ def check(config) -> None:
       f"config.data: the network halves images five times, so height and width are multiples of 32, "
       f"not {size[0]}x{size[1]}"
     )
-  if config.loss.hints and "depth_hint" not in config.data.get("sensors", ()):
+  chosen = config.data.get("sensors", ())
+  if config.loss.hints and "depth_hint" not in chosen:
+    told = ",".join((*(chosen or ("rgb", "rgb_right", "baseline", "intrinsics")), "depth_hint"))
     raise errors.UserError(
-      "config.loss.hints=True learns from depth hints: name depth_hint among config.data.sensors, "
-      "besides rgb, rgb_right, baseline and what else is read"
+      f"config.loss.hints=True needs depth_hint among config.data.sensors, as in data.sensors={told}"
     )
   model = config.model
   if model.decoder == "full_scale" and model.padding == "reflect" and min(size) < 160:
