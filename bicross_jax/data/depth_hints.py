@@ -102,8 +102,8 @@ def fuse(
 
   A pixel without disparity competes too, as in the published script: its depth of 0 lies infinitely far
   beyond the edge of row 0, so that it is compared with the colour of the partner's first corner (the last of
-  row 0 where the partner stands to the left). Where that fits best there is no hint. On a pair of KITTI this
-  leaves 84 % of the pixels with hints; 88 % have some disparity, but of those 5 % more many are wrong.
+  row 0 where the partner stands to the left). Where that fits best there is no hint. On a pair of KITTI 88 % of
+  the pixels have some disparity, and 84 % a hint; where the laser knows the rest, almost half are off by over 3.
 
   Args:
     target, partner: uint8[H, W, 3].
