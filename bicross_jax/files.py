@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import stat
 from typing import IO, Any
 import uuid
@@ -145,6 +146,20 @@ def make_folder(path) -> pathlib.Path:
       f"the folder {errors.shown(path)} cannot be made: {errors.reason(error)}"
     ) from error
   return path
+
+
+def require_space(path, needed: int) -> None:
+  """Nothing, where so many bytes can be written beside a file that is to be, or into a folder.
+
+  Raises:
+    errors.UserError: the disk has fewer.
+  """
+  path = pathlib.Path(path)
+  free = shutil.disk_usage(path if path.is_dir() else make_folder(path.parent)).free
+  if needed > free:
+    raise errors.UserError(
+      f"{errors.shown(path)} would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+    )
 
 
 def check_storage_name(path) -> None:

@@ -12,7 +12,8 @@ Each has the ingredients of the paper, and each can be left out: augment.graft=n
 model.decoder=plain (not full scale), loss.distillation=0, loss.hints=False.
 
 Scenarios:
-  synthetic   the synthetic world, 96x160, without hints; the default; minutes on a CPU with stage tiny
+  synthetic   the synthetic world, 96x160; the default; minutes on a CPU with stage tiny; without hints, or with
+              loss.hints=True,data.sensors=rgb,rgb_right,depth,baseline,depth_hint
   smoke       the same with a nano network, seconds
   kitti       KITTI raw, Eigen's split, with the depth hints that scripts/depth_hints.py makes
   custom      your own rectified stereo rig: folders left and right and a calibration file

@@ -23,8 +23,8 @@ def folder() -> pathlib.Path:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"],
   )
   digest = hashlib.sha256(repr(compiler).encode())
-  for room in ("sim", "data/builders"):
-    for file in sorted((ROOT / "bicross_jax" / room).rglob("*.py")):
+  for place in ("sim/**/*.py", "data/builders/**/*.py", "data/depth_hints.py"):
+    for file in sorted((ROOT / "bicross_jax").glob(place)):
       digest.update(file.read_bytes())
   name = f"bicross_jax-tests-{os.getuid()}-{digest.hexdigest()[:12]}"
   return pathlib.Path(tempfile.gettempdir()) / name

@@ -13,11 +13,14 @@ import jax
 import numpy as np
 
 from bicross_jax import errors
+from bicross_jax.data import depth_hints
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
-from bicross_jax.sim import domains, drive
-from bicross_jax.sim.world import DEFAULT, EVENT_WINDOW, SENSORS
+from bicross_jax.sim import domains, drive, world
+from bicross_jax.sim.world import DEFAULT, EVENT_WINDOW
 
 FPS = 10.0  # windows a second of a sequence without events
+HINT, PAIR = "depth_hint", ("rgb", "rgb_right")  # a field made on the host, and what of
+SENSORS = (*world.SENSORS, HINT)
 
 
 class World(DataSet):
@@ -49,6 +52,11 @@ class World(DataSet):
         f"config.{section}.cameras={config.cameras}: the world has two event cameras; a network sees "
         "one of them with config.input.cameras=1"
       )
+    if HINT in config.get("sensors", ()) and config.width < depth_hints.NARROWEST:
+      raise errors.UserError(
+        f"{HINT} needs images at least {depth_hints.NARROWEST} wide, not "
+        f"config.{section}.width={config.width}"
+      )
     longest = int(drive.LENGTH * rate(_sensors(config)))
     if config.get("sequence", 0) > longest:
       raise errors.UserError(
@@ -76,25 +84,51 @@ class World(DataSet):
 
   def drive(self, config: Any, count: int, fps: float) -> Iterator[dict[str, np.ndarray]]:
     """A drive through scenes, the same in all domains; see `DataSet.drive`."""
+    sensors, domain = _sensors(config), domains.DOMAINS[config.domain]
     frames = drive.frames(
       jax.random.fold_in(jax.random.key(0), zlib.crc32(b"drive")),
-      domains.DOMAINS[config.domain],
+      domain,
       count,
       height=config.height,
       width=config.width,
       steps=config.steps,
       fps=fps,
-      sensors=_sensors(config),
+      sensors=rendered(sensors),
       bins=config.get("bins", 1),
     )
     for i, frame in enumerate(frames):
       key = f"{config.domain}, drive, {i / fps:.1f} s"
-      yield {"key": key, "reset": np.bool_(drive.begins(i, fps)), **frame}
+      fields = completed(frame, domain, sensors)
+      yield {"key": key, "reset": np.bool_(drive.begins(i, fps)), **fields}
 
 
 def rate(sensors: tuple[str, ...]) -> float:
   """Windows a second of a sequence."""
   return 1 / EVENT_WINDOW if "events" in sensors else FPS
+
+
+def rendered(sensors: tuple[str, ...]) -> tuple[str, ...]:
+  """The sensors of `sim.world.SENSORS` that some of `SENSORS` need: hints are made of the stereo pair."""
+  needed = {*sensors, *(PAIR if HINT in sensors else ())}
+  return tuple(name for name in world.SENSORS if name in needed)
+
+
+def completed(
+  frame: Mapping[str, np.ndarray], domain: domains.Domain, sensors: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+  """The chosen fields of a frame, depth hints among them where they are chosen.
+
+  Args:
+    frame: what the sensors `rendered(sensors)` say, on the host.
+    domain: whose rig saw it.
+    sensors: of `SENSORS`.
+  """
+  if HINT not in sensors:
+    return dict(frame)
+  target, partner = (frame[name] for name in PAIR)
+  focal = domain.rig.focal * target.shape[1]
+  hint = depth_hints.hints(target, partner, domain.rig.baseline, focal)
+  return {name: hint if name == HINT else frame[name] for name in sensors}
 
 
 def _sensors(config) -> tuple[str, ...]:
@@ -120,6 +154,7 @@ def stored(height: int, width: int, steps: int, bins: int = 1) -> dict[str, Stor
     "baseline": Stored((), "float32"),
     "events": Stored((height, width, bins, 4), "uint8"),
     "depth_before": Stored((height, width), "float32"),
+    HINT: Stored((height, width), "float32"),
   }
 
 

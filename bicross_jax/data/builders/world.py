@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
+from bicross_jax.data import depth_hints
 from bicross_jax.data import world as fields
 from bicross_jax.data.builders import base
 from bicross_jax.data.dataset import PARTS
@@ -39,7 +40,7 @@ class WorldConfig(tfds.core.BuilderConfig):
     train, validation, test: number of examples.
     keyframes: rendered instants that the stream's light is interpolated from.
     seed: of the scenes.
-    sensors: of `sim.world.SENSORS`, in that order.
+    sensors: of `data.world.SENSORS`, in that order.
     windows: examples in a row that see one scene, `data.world.rate` a second; 1: every example is
       a scene of its own.
     bins: of event counts.
@@ -72,6 +73,8 @@ class WorldConfig(tfds.core.BuilderConfig):
     content = [world.VERSION, parameters, sorted(content.items())]
     if world.bins_of(self.sensors, self.bins):
       content.append([world.EVENT_WINDOW, repr(world.EVENT_SENSOR), world.event_frames(self.bins)])
+    if fields.HINT in self.sensors:
+      content.append([depth_hints.matchers(self.width), repr(depth_hints.Settings())])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
     self.description = f"{self.domain} {self.height}x{self.width}"
     self.name = (
@@ -81,7 +84,7 @@ class WorldConfig(tfds.core.BuilderConfig):
 
 
 class World(base.Builder):
-  """Scenes of one domain: RGB (left and right), spikes, depth, labels, calibration.
+  """Scenes of one domain: RGB (left and right), spikes, depth, labels, calibration, depth hints.
 
   Example i of a part is a function of (seed, domain, part, i) alone.
   """
@@ -113,14 +116,18 @@ class World(base.Builder):
       config.width,
       config.steps,
       config.keyframes,
-      config.sensors,
+      fields.rendered(config.sensors),
       config.windows,
       config.bins,
     )
+    domain = domains.DOMAINS[config.domain]
     key = jax.random.key(config.seed)
     for word in (config.domain, part):
       key = jax.random.fold_in(key, zlib.crc32(word.encode()))
-    draw = lambda i: jax.device_get(render(key, i))
+
+    def draw(i):
+      return fields.completed(jax.device_get(render(key, i)), domain, config.sensors)
+
     with futures.ThreadPoolExecutor(_RENDERERS) as pool:
       pending = collections.deque()
       for i in range(start, stop):

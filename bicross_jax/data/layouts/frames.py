@@ -171,6 +171,7 @@ class FrameSet(DataSet):
     entries: Mapping[str, Sequence[str]] | None = None,
     allow_missing: bool = False,
     section: str = "data",
+    remedy: str = "",
   ) -> list[tuple[Frame, ...]]:
     """The frames of a part all of whose files are there, those of a recording together.
 
@@ -180,6 +181,7 @@ class FrameSet(DataSet):
       fields: whose files are needed; None: those of all fields of the set.
       allow_missing: leave out frames and recordings that lack files, and say how many, instead of
         raising. A gap ends a recording.
+      remedy: what leaves them out, for errors; "": the config's field.
 
     Raises:
       errors.UserError: as `finders`; a part without frames, or files that are missing.
@@ -213,8 +215,8 @@ class FrameSet(DataSet):
     if not (every or problems):
       problems.append(f"no frame to {VERBS[part]} with in {data_dir}")
     if problems and not (allow_missing and every > len(gone)):
-      leaves_out = f"config.{section}.allow_missing=True leaves such frames out"
-      told = [self._published(self.title), self.hint, leaves_out]
+      remedy = remedy or f"config.{section}.allow_missing=True leaves such frames out"
+      told = [self._published(self.title), self.hint, remedy]
       raise errors.UserError(f"{'; '.join(problems[:3])}; {', '.join(filter(None, told))}")
     for problem in problems:
       print(f"left out: {problem}", flush=True)

@@ -6,7 +6,6 @@ has another size is an error unless it may be replaced. A file takes its name on
 
 from collections.abc import Iterator, Sequence
 import pathlib
-import shutil
 from typing import NamedTuple
 
 import jax
@@ -97,7 +96,7 @@ def write_stream(frames: video.Frames, output, plan: Plan) -> Iterator[int]:
   shape = (total, height, width)
   if is_finished(output, shape, plan.overwrite):
     return
-  _require_space(output, total * height * width // (1 if output.suffix == ".npy" else 8))
+  files.require_space(output, total * height * width // (1 if output.suffix == ".npy" else 8))
   key = named_key(plan.seed, output.name)
   lights = (light_of(frame, plan.size) for frame in frames.read())
   with files.write_whole(output) as file:
@@ -189,11 +188,3 @@ def _is_npy(path, shape) -> bool:
   except errors.BadFileError:
     return False
   return header.shape == shape and header.dtype == np.uint8
-
-
-def _require_space(output: pathlib.Path, needed: int) -> None:
-  free = shutil.disk_usage(files.make_folder(output.parent)).free
-  if needed > free:
-    raise errors.UserError(
-      f"{errors.shown(output)} would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-    )

@@ -58,6 +58,12 @@ def check(config) -> None:
       f"config.data: the network halves images five times, so height and width are multiples of 32, "
       f"not {size[0]}x{size[1]}"
     )
+  chosen = config.data.get("sensors", ())
+  if config.loss.hints and "depth_hint" not in chosen:
+    told = ",".join((*(chosen or ("rgb", "rgb_right", "baseline", "intrinsics")), "depth_hint"))
+    raise errors.UserError(
+      f"config.loss.hints=True needs depth_hint among config.data.sensors, as in data.sensors={told}"
+    )
   model = config.model
   if model.decoder == "full_scale" and model.padding == "reflect" and min(size) < 160:
     raise errors.UserError(
