@@ -13,7 +13,7 @@ model.decoder=plain (not full scale), loss.distillation=0, loss.hints=False.
 
 Scenarios:
   synthetic   the synthetic world, 96x160; the default; minutes on a CPU with stage tiny; without hints, or with
-              loss.hints=True,data.sensors=rgb,rgb_right,depth,baseline,depth_hint
+              loss.hints=True,data.sensors=rgb,rgb_right,depth,baseline,intrinsics,depth_hint
   smoke       the same with a nano network, seconds
   kitti       KITTI raw, Eigen's split, with the depth hints that scripts/depth_hints.py makes
   custom      your own rectified stereo rig: folders left and right and a calibration file
@@ -116,7 +116,7 @@ def _make_real(config, scenario: str) -> None:
   config.data.update(batch_size=8, crop="resize")
   if scenario == "kitti":
     config.loss.hints = True
-    config.data.sensors = ("rgb", "rgb_right", "baseline", "depth_hint")
+    config.data.sensors = ("rgb", "rgb_right", "baseline", "intrinsics", "depth_hint")
     config.truth = config.data.copy_and_resolve_references()
     config.truth.data_dir = config.data.get_ref("data_dir")
     config.truth.sensors = ("rgb", "depth")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.losses import pooled
-from bicross_jax.ops import gradient
+from bicross_jax.ops import gradient, windows
 
 _C1, _C2 = 0.01**2, 0.03**2  # of SSIM, for images in 0..1
 _SSIM = 0.85  # its share of the reprojection error; the rest is the absolute difference
@@ -20,7 +20,10 @@ _EMPTY = 1e-7  # added to counts
 
 
 class Moments(NamedTuple):
-  """An image with the mean and the variance of its 3x3 windows, float[B, H, W, C] each."""
+  """An image with the mean and the variance of its 3x3 windows, float[C, B, H, W] each.
+
+  Channels come first: pixels of a row side by side are what CPUs work on at once.
+  """
 
   image: jax.Array
   mean: jax.Array
@@ -33,13 +36,14 @@ def moments(image: jax.Array) -> Moments:
   Args:
     image: float[B, H, W, C] in 0..1; beyond the edge it is mirrored, the edge itself not repeated.
   """
-  mean, square = jnp.split(_windows(jnp.concatenate([image, image**2], axis=-1)), 2, axis=-1)
-  return Moments(image, mean, square - mean**2)
+  image = jnp.moveaxis(image, -1, 0)
+  mean = windows.mean(image)
+  return Moments(image, mean, windows.mean(image**2) - mean**2)
 
 
 def ssim_loss(a: Moments, b: Moments) -> jax.Array:
-  """(1 - SSIM) / 2, clipped to 0..1, of every pixel and channel: float[B, H, W, C]."""
-  covariance = _windows(a.image * b.image) - a.mean * b.mean
+  """(1 - SSIM) / 2, clipped to 0..1, of every pixel and channel: float[C, B, H, W]."""
+  covariance = windows.mean(a.image * b.image) - a.mean * b.mean
   likeness = (2 * a.mean * b.mean + _C1) * (2 * covariance + _C2)
   spread = (a.mean**2 + b.mean**2 + _C1) * (a.variance + b.variance + _C2)
   return jnp.clip((1 - likeness / spread) / 2, 0, 1)
@@ -50,13 +54,14 @@ def reprojection(image: jax.Array, target: Moments) -> jax.Array:
 
   Args:
     image: float[B, H, W, C] in 0..1.
-    target: of the same shape.
+    target: moments of another one of the same shape.
 
   Returns:
     float[B, H, W], means over the channels.
   """
-  structure = _mean(ssim_loss(moments(image), target))
-  return _SSIM * structure + (1 - _SSIM) * _mean(gradient.absolute(target.image - image))
+  own = moments(image)
+  apart = gradient.absolute(target.image - own.image)
+  return _SSIM * ssim_loss(own, target).mean(0) + (1 - _SSIM) * apart.mean(0)
 
 
 class Winners(NamedTuple):
@@ -150,7 +155,7 @@ def smoothness(
   relative = maps / (maps.mean((2, 3), keepdims=True) + _EMPTY)
   total = 0.0
   for axis in (1, 2):
-    calm = jnp.exp(-_mean(gradient.absolute(jnp.diff(image, axis=axis))))
+    calm = jnp.exp(-gradient.absolute(jnp.diff(image, axis=axis)).mean(-1))
     edges = gradient.absolute(jnp.diff(relative, axis=axis + 1)) * calm[None]
     number = _over_pixels(jnp.ones_like(edges), axis_name)
     total += _over_pixels(edges, axis_name) / number
@@ -160,17 +165,3 @@ def smoothness(
 def _over_pixels(x, axis_name):
   """Sums over all pixels of the global batch, [K, B, H, W] -> [K]."""
   return jnp.stack([pooled.total(one, axis_name) for one in x])
-
-
-def _mean(x):
-  """The mean over the channels."""
-  return sum(x[..., i] for i in range(x.shape[-1])) / x.shape[-1]
-
-
-def _windows(x):
-  """Means over 3x3 windows, float[B, H, W, C], mirrored beyond the edge."""
-  for axis in (1, 2):
-    pad = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
-    wide = jnp.pad(x, pad, mode="reflect")
-    x = sum(jax.lax.slice_in_dim(wide, k, k + x.shape[axis], axis=axis) for k in range(3)) / 3
-  return x

@@ -87,7 +87,9 @@ def test_bad_files_are_told(tmp_path):
   with pytest.raises(errors.BadFileError, match="is a folder"):
     files.read(tmp_path)
   refused(
-    "a.onnx", b"1", r"no known kind of weights \(expected .pt, .pth, .bin, .tar, .safetensors, .npz\)"
+    "a.onnx",
+    b"1",
+    r"no known kind of weights \(expected .pt, .pth, .bin, .tar, .safetensors, .npz\)",
   )
   refused("b.npz", b"", "whole .npz")
   refused("c.npz", whole[:300], "whole .npz")

@@ -56,6 +56,16 @@ def pixels(config, batch: Mapping[str, jax.Array], width: int) -> jax.Array:
   return focal * baseline
 
 
+def hints(config, batch: Mapping[str, jax.Array], width: int) -> jax.Array:
+  """`depth_hint` in the metres that the network learns, float32[B, H, W], 0 where there is none.
+
+  Hints are metres of the rig that took the pair. Where `config.rig` names another one, what they share is
+  the disparity in pixels.
+  """
+  true = batch["intrinsics"][:, 0, 0] * batch["baseline"]
+  return batch["depth_hint"] * (pixels(config, batch, width) / true)[:, None, None]
+
+
 def frames(maps, size: tuple[int, int]) -> jax.Array:
   """Maps of several sizes, float32[B, h, w] each, bilinearly in one: float32[K, B, H, W]."""
   fit = lambda x: resize.bilinear(x[..., None], size)[..., 0] if x.shape[1:] != size else x

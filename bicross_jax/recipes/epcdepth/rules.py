@@ -59,10 +59,12 @@ def check(config) -> None:
       f"not {size[0]}x{size[1]}"
     )
   chosen = config.data.get("sensors", ())
-  if config.loss.hints and "depth_hint" not in chosen:
-    told = ",".join((*(chosen or ("rgb", "rgb_right", "baseline", "intrinsics")), "depth_hint"))
+  needed = ("rgb", "rgb_right", "baseline", "intrinsics", "depth_hint")
+  if config.loss.hints and not set(needed) <= set(chosen):
+    told = ",".join(dict.fromkeys((*chosen, *needed)))
     raise errors.UserError(
-      f"config.loss.hints=True needs depth_hint among config.data.sensors, as in data.sensors={told}"
+      f"config.loss.hints=True needs depth_hint and intrinsics among config.data.sensors: "
+      f"data.sensors={told}"
     )
   model = config.model
   if model.decoder == "full_scale" and model.padding == "reflect" and min(size) < 160:

@@ -21,7 +21,7 @@ def create(config) -> train_state.Recipe:
   """The recipe of a config of EPCDepth (docs/systems/epcdepth.md).
 
   The network of `config.model` sees `rgb`; the loss compares it with `rgb_right`, warped by the depth that
-  it says. It may start from the parent `weights`, whole or in part (an encoder). Batch fields: both, `baseline`, with `rig.focal` 0 `intrinsics`, with hints `depth_hint`.
+  it says. It may start from the parent `weights`, whole or in part (an encoder). Batch fields: both, `baseline`, with `rig.focal` 0 or hints `intrinsics`, with hints `depth_hint`.
   """
   module = common.network(config)
   transform = optim.single(config.optim, config.train.steps)
@@ -79,7 +79,7 @@ class Pair:
   """A batch of stereo pairs, by which depths of the target view are judged.
 
   Attributes:
-    target: moments of the target images, float32[B, H, W, 3].
+    target: moments of the target images.
     partner: float32[B, H, W, 3] in 0..1.
     per_metre: float32[B], pixels of disparity for every metre of 1 / depth.
   """
@@ -107,7 +107,7 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     key: of the noise.
   """
   loss, unit, pair = config.loss, config.rig.unit, Pair(config, batch)
-  maps = common.frames(maps, pair.target.image.shape[1:3])
+  maps = common.frames(maps, pair.partner.shape[1:3])
   inverse = common.scaled(config, maps) / unit
   errors = jax.vmap(pair.error)(inverse)
   identity = hint_error = None
@@ -115,7 +115,7 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     still = photometric.reprojection(pair.partner, pair.target)
     identity = still[None] + NOISE * jax.random.normal(key, errors.shape)
   if loss.hints:
-    hint = batch["depth_hint"]
+    hint = common.hints(config, batch, maps.shape[3])
     known = hint > 0
     hint_error = pair.error(jnp.where(known, 1 / jnp.where(known, hint, 1), 0)) + MISSING * ~known
   best = photometric.winners(errors, identity, hint_error)
@@ -129,7 +129,9 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     )
   if loss.smoothness:
     weights = [loss.smoothness / 2**k for k in levels(len(maps), loss.smoothness_by)]
-    parts["smoothness_loss"] = photometric.smoothness(maps, pair.target.image, weights, AXIS)
+    parts["smoothness_loss"] = photometric.smoothness(
+      maps, common.image(batch["rgb"]), weights, AXIS
+    )
   return parts
 
 
@@ -172,7 +174,7 @@ def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
   size = (config.data.height, config.data.width)
   picture = jax.ShapeDtypeStruct((*size, 3), jnp.uint8)
   spec = {"rgb": picture, "rgb_right": picture, "baseline": jax.ShapeDtypeStruct((), jnp.float32)}
-  if not config.rig.focal:
+  if not config.rig.focal or config.loss.hints:
     spec["intrinsics"] = jax.ShapeDtypeStruct((3, 3), jnp.float32)
   if config.loss.hints:
     spec["depth_hint"] = jax.ShapeDtypeStruct(size, jnp.float32)
