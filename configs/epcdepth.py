@@ -14,7 +14,7 @@ model.decoder=plain (not full scale), loss.distillation=0, loss.hints=False.
 Scenarios:
   synthetic   the synthetic world, 96x160; the default; minutes on a CPU with stage tiny; without hints, or with
               loss.hints=True,data.sensors=rgb,rgb_right,depth,baseline,intrinsics,depth_hint
-  smoke       the same with a nano network, seconds
+  smoke       the same with a nano network and the plain decoder, seconds
   kitti       KITTI raw, Eigen's split, with the depth hints that scripts/depth_hints.py makes
   custom      your own rectified stereo rig: folders left and right and a calibration file
 
@@ -101,7 +101,7 @@ def _make_synthetic(config, scenario: str) -> None:
   config.optim.update(lr=1e-3, schedule="cosine", warmup=20)
   config.train.update(steps="1000", log_every="50", validate_every="250", checkpoint_every="500")
   if scenario == "smoke":
-    config.model.divisor = 16
+    config.model.update(divisor=16, decoder="plain")
     config.data.update(height=32, width=64, train=8, validation=3, test=3)
     config.optim.warmup = 0
     config.train.update(steps="2", log_every="1", validate_every="2", checkpoint_every="2")

@@ -11,6 +11,7 @@ import pytest
 from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
+from bicross_jax.recipes.epcdepth import rules as epcdepth_rules
 from bicross_jax.recipes.stereospike import rules as stereospike_rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -99,12 +100,12 @@ def test_nothing_shipped_cites_a_page_that_is_not_there():
 def test_the_page_of_fields_has_every_field_and_no_other():
   text = (ROOT / "docs" / "config.md").read_text()
   words = set(re.findall(r"`([a-z_]+(?:\.(?:<\w+>|\w+))*)`", text))
-  every = {**rules.SHARED, **bicross_rules.RULES, **stereospike_rules.RULES}
+  every = {**rules.SHARED, **bicross_rules.RULES, **stereospike_rules.RULES, **epcdepth_rules.RULES}
   lacking = []
   for name in every:
     section, _, rest = name.partition(".")
     said = {name, name.replace("evals.*", "evals.<name>").replace("parents.*", "parents.<role>")}
-    if section in ("data", "target"):
+    if section in ("data", "target", "truth"):
       said |= {rest, "parts.train" if rest == "parts.*" else rest}
     if not said & words:
       lacking.append(name)
@@ -114,7 +115,7 @@ def test_the_page_of_fields_has_every_field_and_no_other():
   dotted = {
     w
     for w in words
-    if re.match(r"(input|model|labels|loss|augment|optim|distill|adapt|front_end|train)\.", w)
+    if re.match(r"(input|model|rig|labels|loss|augment|optim|distill|adapt|front_end|train)\.", w)
   }
   assert not [w for w in dotted if w not in every]
 

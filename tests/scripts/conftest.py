@@ -50,6 +50,7 @@ STAGES = {
     f"stereospike-{stage}": Stage(f"configs/stereospike.py:{stage},smoke")
     for stage in ("binocular", "spikecam", "ann")
   },
+  "epcdepth-tiny": Stage("configs/epcdepth.py:tiny,smoke"),
   **{
     f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", parents, ("tests.systems.toy",))
     for stage, parents in (("stereo", ()), ("segment", ("bicross-pretrain", "toy-stereo")))
