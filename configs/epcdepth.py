@@ -51,7 +51,6 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
   config.update(stage=stage, scenario=scenario, recipe="bicross_jax.recipes.epcdepth.stereo:create")
   config.update(
     dict(
-      input=dict(modality="rgb"),
       data=sections.world(),
       model=dict(
         name="epcdepth",
@@ -118,6 +117,7 @@ def _make_real(config, scenario: str) -> None:
     config.loss.hints = True
     config.data.sensors = ("rgb", "rgb_right", "baseline", "intrinsics", "depth_hint")
     config.truth = config.data.copy_and_resolve_references()
+    del config.truth.oversample_labelled  # which is of training
     config.truth.data_dir = config.data.get_ref("data_dir")
     config.truth.sensors = ("rgb", "depth")
     config.evals.source.data = "truth"

@@ -3,7 +3,6 @@
 import jax
 import ml_collections
 import numpy as np
-from PIL import Image
 import pytest
 
 from bicross_jax import errors
@@ -13,19 +12,10 @@ from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import kitti as kitti_files
 from bicross_jax.data.layouts import custom, frames, kitti_stereo
 from bicross_jax.data.layouts.frames import Frame, Recording
+from tests.data import stereo_trees
+from tests.data.stereo_trees import CAMERAS, DATE, DRIVE, SIZE, picture
 
-DATE = "2011_09_26"
-DRIVE = f"{DATE}_drive_0001_sync"
-SIZE = (24, 32)
 LISTED = {"train": (DRIVE,), "validation": (f"{DRIVE}/0000000001",), "test": (DRIVE,)}
-CAMERAS = """calib_time: 09-Jan-2012 13:57:47
-R_rect_00: 1 0 0 0 1 0 0 0 1
-S_rect_02: 32 24
-P_rect_02: 20 0 16 1 0 20 12 0 0 0 1 0
-S_rect_03: 32 24
-P_rect_03: 20 0 16 -9 0 20 12 0 0 0 1 0
-"""
-LASER = "R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n"  # x forward -> z
 SPEC = {
   "rgb": jax.ShapeDtypeStruct((*SIZE, 3), np.uint8),
   "rgb_right": jax.ShapeDtypeStruct((*SIZE, 3), np.uint8),
@@ -43,28 +33,10 @@ def _built_elsewhere(tmp_path_factory, monkeypatch):
   monkeypatch.setenv("BICROSS_DATA", str(tmp_path_factory.mktemp("built")))
 
 
-def _picture(path, number, size=SIZE):
-  """Writes a picture of random pixels; returns them as they are decoded."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)).save(path)
-  with Image.open(path) as decoded:
-    return np.asarray(decoded)
-
-
 @pytest.fixture
 def kitti(tmp_path):
   """(folder, {(camera, number): picture}) of a drive of two pairs, the right ones JPEG."""
-  date = tmp_path / DATE
-  pictures = {
-    (camera, number): _picture(
-      date / DRIVE / f"image_{camera:02d}" / "data" / f"{number:010d}.{kind}", 10 * camera + number
-    )
-    for camera, kind in ((2, "png"), (3, "jpg"))
-    for number in (0, 1)
-  }
-  (date / "calib_cam_to_cam.txt").write_text(CAMERAS)
-  (date / "calib_velo_to_cam.txt").write_text(LASER)
-  return tmp_path, pictures
+  return tmp_path, stereo_trees.write(tmp_path)
 
 
 def _config(name, domain, folder, size=SIZE, **overrides):
@@ -119,19 +91,7 @@ def test_both_sides_of_a_pair_train_and_the_left_one_tests(kitti):
 def test_depth_and_hints_are_those_of_the_side(kitti):
   """The right camera stands half a metre to the right of the left one: 20 * 0.5 / 5 = 2 pixels."""
   folder, _ = kitti
-  at = lambda z, column, row: [z, -(column - 15) * z / 20 - 0.05, -(row - 11) * z / 20, 0]
-  for number in (0, 1):
-    scan = folder / DATE / DRIVE / "velodyne_points" / "data" / f"{number:010d}.bin"
-    scan.parent.mkdir(parents=True, exist_ok=True)
-    scan.write_bytes(np.float32([at(5, 20, 12), at(10, 8, 5)]).tobytes())
-    for camera in (2, 3):
-      name = folder / "depth_hints" / DATE / DRIVE / f"image_{camera:02d}" / f"{number:010d}"
-      name.parent.mkdir(parents=True, exist_ok=True)
-      hint = np.arange(6 * 8).reshape(6, 8) + 100 * camera
-      if number:
-        np.save(name, hint.astype(np.float32))
-      else:
-        np.savez_compressed(name, hint.astype(np.float16))
+  stereo_trees.write_depth(folder)
   sensors = (*SPEC, *DENSE)
   config = _config("kitti_stereo", "listed", folder, sensors=sensors)
   for key, example in _examples(config, "train", {**SPEC, **DENSE}).items():
@@ -207,7 +167,7 @@ def _edit(path, old, new):
     ),
     (lambda f: (f / DATE / "calib_cam_to_cam.txt").unlink(), "lack files: .*calib_cam_to_cam.txt"),
     (
-      lambda f: _picture(f / DATE / DRIVE / "image_03" / "data" / "0000000001.jpg", 0, (24, 30)),
+      lambda f: picture(f / DATE / DRIVE / "image_03" / "data" / "0000000001.jpg", 0, (24, 30)),
       "image_03.*24x30 .expected 24x32 like .*image_02",
     ),
     (
@@ -245,7 +205,7 @@ def rig(tmp_path):
     for place in ("", "a/"):
       for i in range(5):
         name = f"{place}{i:02d}"
-        pictures[side, name] = _picture(folder / side / f"{name}.png", len(pictures))
+        pictures[side, name] = picture(folder / side / f"{name}.png", len(pictures))
   (folder / "calibration.txt").write_text("20 20 16 12\n0.12\n32 24\n")
   return folder, pictures
 

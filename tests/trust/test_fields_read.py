@@ -5,6 +5,7 @@ tests/systems trains the same configs for real.
 """
 
 import copy
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from bicross_jax.config import check, grammar
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.train import devices, runs
-from tests.data import event_trees
+from tests.data import event_trees, stereo_trees
 from tests.trust.conftest import ROOT
 from tests.trust.reading import recorded
 
@@ -26,6 +27,7 @@ _PARTS = ("train", "validation", "test")
 _BICROSS = ("pretrain", "crossmodality", "crossdomain", "neuromorphic")  # parents first
 RUNS = {  # stages of a system in scenarios: a rendered set and one of files
   "bicross": {"smoke": _BICROSS, "scene": _BICROSS},
+  "epcdepth": {"smoke": ("tiny",), "kitti": ("tiny",)},
   "stereospike": {"smoke": ("binocular", "historical", "ann", "spikecam"), "dsec": ("binocular",)},
 }
 ELSEWHERE = {"report", "file"}  # of scripts/train.py (tests/systems), and of what starts from it
@@ -88,7 +90,7 @@ def _cut(config, **more):
     **more,
   }
   for name, _ in list(check.flatten(config)):
-    value = sizes.get(name.replace("target.", "data."))
+    value = sizes.get(name, sizes.get(re.sub(r"^(target|truth)\.", "data.", name)))
     if value is not None and not name.startswith(("evals.", "parents.")):
       grammar.override(config, f"{name}={value}")
   for where in list(_parents(config)):
@@ -138,17 +140,26 @@ def _guess(predict, inputs):
 def files(kitti, tmp_path_factory):
   """{scenario: the fields of a config on a few files of its set}."""
   frames = ",".join(f"{DRIVE}/{i:010d}" for i in range(3))
+  pairs = tmp_path_factory.mktemp("pairs")
+  stereo_trees.write(pairs)
+  stereo_trees.write_depth(pairs)
   drives = tmp_path_factory.mktemp("dsec")
   for seed, part in enumerate(_PARTS):
     rig = event_trees.rig(seed, event_trees.DSEC, 2, period=100_000)
     event_trees.write_dsec(drives, part, rig)
   return {
-    "smoke": {"data.train": 4, "data.validation": 2, "data.test": 2},
+    "smoke": {"data.train": 4, "data.validation": 2, "data.test": 2, "loss.smoothness": 0.1},
     "scene": {
       "data.data_dir": kitti,
       "data.name": "kitti",
       "data.domain": "listed",
       **{f"data.parts.{part}": frames for part in _PARTS},
+    },
+    "kitti": {
+      "data.data_dir": pairs,
+      "data.domain": "listed",
+      "truth.sensors": "rgb,depth",
+      **{f"data.parts.{part}": stereo_trees.DRIVE for part in _PARTS},
     },
     "dsec": {
       "data.data_dir": drives,
@@ -183,7 +194,7 @@ def test_every_field_of_every_config_is_read(system, here, files, monkeypatch):
       }
       for section in (
         config,
-        *(config[name] for name in ("data", "input", "loss", "optim", "train")),
+        *(config[n] for n in ("data", "input", "loss", "optim", "train") if n in config),
       ):
         section.nobody = 0
       with recorded(config) as seen:

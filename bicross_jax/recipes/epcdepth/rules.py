@@ -5,7 +5,6 @@ from bicross_jax.config import rules
 from bicross_jax.config.rules import flag, number, one_of, several, whole
 
 RULES: rules.Rules = {
-  "input.modality": one_of("rgb"),
   "model.name": one_of("epcdepth"),
   "model.layers": rules.Rule(
     int, lambda n: None if n in (18, 34, 50, 101, 152) else "choose from 18, 34, 50, 101, 152"
@@ -36,7 +35,7 @@ RULES: rules.Rules = {
   "optim.gamma": number(0, above=True),
   "optim.clip_norm": number(0),
 }
-_SECTIONS = ("input", "model", "rig", "loss", "augment", "optim")
+_SECTIONS = ("model", "rig", "loss", "augment", "optim")
 
 
 def check(config) -> None:
