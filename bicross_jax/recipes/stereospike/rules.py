@@ -4,9 +4,12 @@ from bicross_jax import errors
 from bicross_jax.config import rules
 from bicross_jax.config.rules import flag, number, one_of, several, whole
 
-_SURROGATE = one_of(
-  "atan", "sigmoid", "piecewise_quadratic", "piecewise_exp", "soft_sign", "super_spike", "erf"
+# Those whose only parameter is alpha.
+SURROGATES = (
+  *("atan", "sigmoid", "piecewise_quadratic", "piecewise_exp", "soft_sign", "super_spike", "erf"),
+  *("nonzero_sign_log_abs", "q_pseudo_spike", "fake_numerical_gradient", "log_tailed_relu", "rect"),
 )
+_SURROGATE = one_of(*SURROGATES)
 _NEURON = one_of("if", "lif", "plif")
 
 # Of the network: which of these a config has depends on its name.

@@ -12,8 +12,8 @@ import pytest
 from bicross_jax import errors
 from bicross_jax.config import grammar
 from bicross_jax.models import stereospike
-from bicross_jax.ops import label_space
-from bicross_jax.recipes.stereospike import common, depth
+from bicross_jax.ops import label_space, surrogate
+from bicross_jax.recipes.stereospike import common, depth, rules
 from bicross_jax.train import optim
 
 SMOKE = "configs/stereospike.py:binocular,smoke"
@@ -161,6 +161,11 @@ def test_words_of_the_config_file_itself():
   ):
     with pytest.raises(errors.UserError, match=said):
       load(arg)
+
+
+def test_a_config_may_name_every_surrogate_that_alpha_alone_describes():
+  known = {name for name, made in surrogate.SURROGATES.items() if set(made.defaults) == {"alpha"}}
+  assert set(rules.SURROGATES) == known
 
 
 def test_the_rate_falls_at_the_published_epochs():
