@@ -174,7 +174,7 @@ def test_config(
   if name not in source.evals:
     raise errors.UserError(f"the config has no evals.{name}{nearest(name, source.evals)}")
   entry = source.evals[name]
-  judged = dict(entry.protocol)
+  judged = task.protocol(**entry.protocol)._asdict()  # with the fields that it leaves out
   if protocol:
     if protocol not in task.protocols:
       raise errors.UserError(

@@ -153,6 +153,14 @@ def test_fields_keep_their_type_and_wrong_ones_are_named():
       evaluate.test_config(config, **change)
 
 
+def test_a_size_of_the_truth_is_two_numbers():
+  where = evaluate.test_config(fakes.config(), overrides=["eval.truth_size=375,1242"])
+  assert where.protocol.truth_size == (375, 1242)
+  assert evaluate.test_config(fakes.config()).protocol.truth_size == ()
+  with pytest.raises(errors.UserError, match="truth_size=.'high',.*height and width"):
+    evaluate.test_config(fakes.config(), overrides=["eval.truth_size=high"])
+
+
 def test_a_network_of_the_world_is_tested_on_any_set():
   texts = ["name=kitti", "domain=eigen", "data_dir=/data/kitti", "allow_missing=true", "limit=5"]
   texts += ["parts.test=2011_09_26_drive_0003_sync,2011_09_26_drive_0005_sync", "crop=none"]
