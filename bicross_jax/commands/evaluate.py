@@ -4,13 +4,21 @@
     python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
     python scripts/eval.py --checkpoint RUN --eval target --eval.max_depth=50
     python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
+    python scripts/eval.py --checkpoint RUN --save_disparities disparities.npy
+    python scripts/eval.py --disparities disparities.npy --data.data_dir=/data/kitti_raw
 
 What is tested on, and how, stands in the config's `evals`; its `test` names the one that is used.
+
+--disparities tests a file instead of a network: a .npy of shape (maps, height, width), one map for each
+example of the part, metres = factor / disparity. Without --config that is Eigen's split of KITTI raw
+(set kitti_stereo) by protocol kitti_eigen_375. --save_disparities writes such a file of what a network
+predicts. The baselines read all training depth; --no_baselines leaves them out.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from concurrent import futures
+import contextlib
 import copy
 import pathlib
 from typing import Any, NamedTuple
@@ -18,6 +26,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from bicross_jax import cli, errors, files, tasks
+from bicross_jax.commands import disparities
 from bicross_jax.config import check as checks
 from bicross_jax.config import grammar, rules, sections
 from bicross_jax.names import nearest
@@ -48,8 +57,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = cli.Parser(
     "eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  add_test(parser)
+  which = parser.add_mutually_exclusive_group(required=True)
+  which.add_argument("--disparities", metavar="FILE.npy", help="test saved disparities instead")
+  add_test(parser, which)
   add = parser.add_argument
+  add("--save_disparities", metavar="FILE.npy", help="where to write the network's disparities")
+  add(
+    "--factor",
+    type=float,
+    default=disparities.FACTOR,
+    help=f"metres of depth of a saved disparity of 1 (default {disparities.FACTOR:g})",
+  )
+  add("--no_baselines", action="store_true", help="test no baselines")
   add(
     "--config",
     metavar="FILE[:ARG]",
@@ -57,13 +76,35 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
   args = parse_test(parser, argv)
+  if not 0 < args.factor < float("inf"):
+    raise errors.UserError(f"--factor {args.factor:g} is not a positive number")
+  if args.disparities:
+    if args.save_disparities:
+      raise errors.UserError("--save_disparities goes with --checkpoint")
+    args.disparities = disparities.Maps(args.disparities)
+    files.check_output_folder(args.output or pathlib.Path(args.disparities.path).parent)
+  if args.save_disparities:
+    _check_npy(args.save_disparities)
   args.config = grammar.load(args.config) if args.config else None
   return args
 
 
-def add_test(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments by which a network's test is chosen: which network, data, protocol."""
-  cli.add_checkpoint(parser)
+def _check_npy(path) -> None:
+  """Looks whether a .npy file can be written there."""
+  if not str(path).endswith(".npy"):
+    raise errors.UserError(f"--save_disparities {errors.shown(path)} is no .npy file")
+  if pathlib.Path(path).is_dir():
+    raise errors.UserError(f"--save_disparities {errors.shown(path)} is a folder")
+  files.check_output_folder(pathlib.Path(path).parent)
+
+
+def add_test(parser: argparse.ArgumentParser, among=None) -> None:
+  """Adds the arguments by which a network's test is chosen: which network, data, protocol.
+
+  Args:
+    parser, among: as for `cli.add_checkpoint`.
+  """
+  cli.add_checkpoint(parser, among)
   add = parser.add_argument
   add("--eval", metavar="NAME", default="", help="an entry of the config's evals (default: test)")
   add(
@@ -84,53 +125,77 @@ def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
       raise errors.UserError(
         f"unknown argument --{item}; fields are set as --data.key=value and --eval.key=value"
       )
-  cli.check_checkpoint(args.checkpoint)
-  files.check_output_folder(args.output or args.checkpoint)
+  if args.checkpoint is not None:
+    cli.check_checkpoint(args.checkpoint)
+    files.check_output_folder(args.output or args.checkpoint)
   return args
 
 
 def main(argv: Sequence[str]) -> int:
-  """Evaluates the checkpoint that the arguments name; returns the exit status."""
+  """Evaluates the checkpoint, or the file, that the arguments name; returns the exit status."""
   args = parse(argv)
 
-  from bicross_jax import inference
   from bicross_jax.evaluation import report as reports
 
-  plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
-  model = inference.load(args.checkpoint, args.which, plugins)
-  where = test_config(
-    model.config,
-    args.config,
-    evaluation=args.eval,
-    protocol=args.protocol,
-    overrides=args.overrides,
-  )
+  model, where = _tested(args)
   task = tasks.create(model.config.task)
   folder = output_folder(args, where, "eval")
   about = {
     "data": f"{where.data.name}/{where.data.domain}/{args.part}",
-    "checkpoint_step": model.meta["step"],
+    **(model.about if args.disparities else {"checkpoint_step": model.meta["step"]}),
     "protocol": where.protocol._asdict(),
   }
   label = f"{model.config.system} {model.config.stage}"
-  _compile_ahead(model, where)
-  report, tables = None, []
+  report, tables, paths = None, [], []
   if model.recipe.score is not None:
     about["scores"] = score(model, where, args.part)
     numbers = {name: x for name, x in about["scores"].items() if isinstance(x, float)}
     tables.append(reports.table({label: numbers}, tuple(numbers)))
   if model.recipe.score is None or _has_truth(task, where):
-    report, baselines, left_out = with_baselines(model, where, args.part)
+    with contextlib.ExitStack() as stack:
+      also = None
+      if args.save_disparities:
+        count = opened(model, where).sizes[args.part]
+        also = stack.enter_context(disparities.writing(args.save_disparities, count, args.factor))
+        paths = [args.save_disparities]
+      report, baselines, left_out = with_baselines(
+        model, where, args.part, also, none=args.no_baselines
+      )
     about |= {"baselines": baselines, "baselines_left_out": left_out}
     rows = {label: report.summary, **baselines}
     tables.append(reports.table(rows, reports.shown(rows.values(), task.columns), task.titles))
     if left_out:
       tables.append(f"without the baselines: {left_out}")
-  paths = reports.save(folder, report, **about)  # saved before it is printed
+  paths += reports.save(folder, report, **about)  # saved before it is printed
   images = f"{report.summary['images']} images, " if report else ""
-  print(f"{about['data']}: {images}checkpoint step {model.meta['step']}", *tables, sep="\n")
+  tested = args.disparities.path if args.disparities else f"checkpoint step {model.meta['step']}"
+  print(f"{about['data']}: {images}{tested}", *tables, sep="\n")
   print("written:", ", ".join(map(str, paths)))
   return 0
+
+
+def _tested(args) -> tuple[Any, Test]:
+  """The network that the arguments name, or the file in its place, and what it is tested on."""
+  from bicross_jax import inference
+
+  chosen = dict(evaluation=args.eval, protocol=args.protocol, overrides=args.overrides)
+  if args.disparities:
+    saved = disparities.Saved(args.disparities, args.factor, args.config)
+    where = test_config(saved.config, **chosen)
+    where = where._replace(data=disparities.with_truth(where.data, tasks.create("depth").truth))
+    if where.section == "data":
+      saved.config.data = where.data  # of which the baselines learn
+    saved.check(opened(saved, where), args.part, where.protocol)
+    return saved, where
+  plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
+  model = inference.load(args.checkpoint, args.which, plugins)
+  where = test_config(model.config, args.config, **chosen)
+  if args.save_disparities and model.config.task != "depth":
+    raise errors.UserError(
+      f"--save_disparities: the network predicts {model.config.task}, no depth"
+    )
+  _compile_ahead(model, where)
+  return model, where
 
 
 def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.Path:
@@ -140,7 +205,9 @@ def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.P
     errors.UserError: it cannot be written.
   """
   names = [word, where.data.name, where.data.domain, args.part, args.eval, args.protocol]
-  inside = pathlib.Path(args.checkpoint) / "-".join(filter(None, names))
+  saved = getattr(args, "disparities", None)
+  beside = pathlib.Path(saved.path).parent if saved else pathlib.Path(args.checkpoint)
+  inside = beside / "-".join(filter(None, names))
   folder = pathlib.Path(args.output or inside)
   files.check_output_folder(folder)
   return folder
@@ -222,11 +289,18 @@ def evaluate(model, where: Test, part: str):
   return _evaluate(model, where, part, {})[""]
 
 
-def with_baselines(model, where: Test, part: str) -> tuple[Any, dict[str, dict], str]:
+def with_baselines(
+  model, where: Test, part: str, also=None, *, none: bool = False
+) -> tuple[Any, dict[str, dict], str]:
   """As `evaluate`, with the predictors that never look at their input, by the same protocol.
 
   They are learned from the data that the network was trained on. Where those are not there, the
   network is tested all the same.
+
+  Args:
+    model, where, part: as for `evaluate`.
+    also: as for `evaluation.run.evaluate_all`.
+    none: leave them out.
 
   Returns:
     (report, {baseline: summary}, why there are no baselines: "" where there are).
@@ -234,13 +308,14 @@ def with_baselines(model, where: Test, part: str) -> tuple[Any, dict[str, dict],
   from bicross_jax.data import pipeline
 
   task = tasks.create(model.config.task)
-  blind, left_out = {}, ""
+  blind, left_out = {}, "--no_baselines" if none else ""
   try:
-    truths = pipeline.open(model.config.data, "data").truths("train", task.truth)
-    blind = task.baselines(truths, where.protocol)
+    if not none:
+      truths = pipeline.open(model.config.data, "data").truths("train", task.truth)
+      blind = task.baselines(truths, where.protocol)
   except errors.UserError as error:
     left_out = str(error)
-  found = _evaluate(model, where, part, blind)
+  found = _evaluate(model, where, part, blind, also)
   report = found.pop("")
   return report, {name: baseline.summary for name, baseline in found.items()}, left_out
 
@@ -286,7 +361,7 @@ def opened(model, where: Test, fields=None):
   return data.batches(spec, seed=0, own_fields=model.recipe.fields)
 
 
-def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
+def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict], also=None):
   """{"" for the network, or the name of one of `blind`: Report}, from one pass over the data."""
   from bicross_jax.evaluation import run
   from bicross_jax.train import devices
@@ -295,7 +370,7 @@ def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
   task = tasks.create(model.config.task)
   examples = batches(model, where, part, task.truth)
   predictors = {"": model.step, **blind}
-  return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields)
+  return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields, also)
 
 
 def _compile_ahead(model, where: Test) -> None:
