@@ -115,7 +115,7 @@ class Saved:
       protocol: of task depth.
 
     Raises:
-      errors.UserError: another number of maps, maps of another shape, or a protocol that asks for more.
+      errors.UserError: another number of maps, or a protocol that asks for more.
     """
     if protocol.flip:
       raise errors.UserError(
@@ -126,11 +126,18 @@ class Saved:
       raise errors.BadFileError(
         path, f"has {self.maps.count} maps", f"{size}, one for each example of part {part}"
       )
-    _, (first, *_) = next(iter(source.evaluation(part, truth=())))
-    height, width = map(int, first["crop"][2:])
+
+  def look(self, name: str, predictions: tasks.Maps, truth: tasks.Truth) -> None:
+    """Nothing, where maps and examples both lie or both stand; see `evaluation.run.evaluate_all`.
+
+    Raises:
+      errors.BadFileError: they do not: rows and columns are exchanged.
+    """
+    del name, predictions
+    height, width = map(int, truth["crop"][2:])
     if (height > width) != (self.maps.height > self.maps.width):
       raise errors.BadFileError(
-        path,
+        self.maps.path,
         f"has maps of {self.maps.height}x{self.maps.width}",
         f"maps of the shape of the examples, {height}x{width} (height x width)",
       )
@@ -153,7 +160,9 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 @contextlib.contextmanager
-def writing(path, count: int, factor: float) -> Iterator[Callable[[str, tasks.Maps], None]]:
+def writing(
+  path, count: int, factor: float
+) -> Iterator[Callable[[str, tasks.Maps, tasks.Truth], None]]:
   """Writes the predictions of an evaluation as disparities, one after the other.
 
   The file, float32 [count, height, width], takes its name when it is complete.
@@ -164,8 +173,7 @@ def writing(path, count: int, factor: float) -> Iterator[Callable[[str, tasks.Ma
     factor: metres of one unit.
 
   Yields:
-    (name of a predictor, its predictions of one image) -> None, as `evaluation.run.evaluate_all`
-    calls it; those of the network (named "") are written.
+    What `evaluation.run.evaluate_all` calls; predictions of the network (named "") are written.
 
   Raises:
     errors.UserError: a depth that is no positive number, maps of several sizes, or a place that
@@ -174,7 +182,8 @@ def writing(path, count: int, factor: float) -> Iterator[Callable[[str, tasks.Ma
   shapes: list[tuple[int, ...]] = []
   with files.write_whole(path) as file:
 
-    def write(name: str, predictions: tasks.Maps) -> None:
+    def write(name: str, predictions: tasks.Maps, truth: tasks.Truth) -> None:
+      del truth
       if name:
         return
       depth = np.asarray(predictions["depth"], np.float32)

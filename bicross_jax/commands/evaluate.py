@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
     tables.append(reports.table({label: numbers}, tuple(numbers)))
   if model.recipe.score is None or _has_truth(task, where):
     with contextlib.ExitStack() as stack:
-      also = None
+      also = model.look if args.disparities else None
       if args.save_disparities:
         count = opened(model, where).sizes[args.part]
         also = stack.enter_context(disparities.writing(args.save_disparities, count, args.factor))

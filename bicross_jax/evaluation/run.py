@@ -43,7 +43,7 @@ def evaluate_all(
   batches: Batches,
   protocol: Any,
   own: Mapping[str, fields.Field] | None = None,
-  also: Callable[[str, tasks.Maps], None] | None = None,
+  also: Callable[[str, tasks.Maps, tasks.Truth], None] | None = None,
 ) -> dict[str, Report]:
   """What a task finds of several predictors in one pass over the batches, image by image.
 
@@ -58,7 +58,7 @@ def evaluate_all(
       truths has one entry a real row, in order (`tasks.Truth`).
     protocol: of the task; what is compared, and how.
     own: fields that the recipe declares.
-    also: called with a predictor's name and what is judged of an image, in the order of the images.
+    also: called with a predictor's name, what is judged of an image and its truth, image by image.
 
   Returns:
     {name: Report}.
@@ -146,6 +146,6 @@ def _judge(task, found, mask, truths, protocol, rows, also):
     for i, truth in zip(np.flatnonzero(mask), truths, strict=True):
       one = {key: x[i] for key, x in maps.items()}
       if also is not None:
-        also(name, one)
+        also(name, one, truth)
       row = task.judge(one, truth, protocol)
       rows[name].append({"key": truth["key"]} | row)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -192,3 +193,29 @@ def test_columns_first_and_half_precision(tmp_path):
     assert (maps.count, maps.height, maps.width) == (3, 4, 5)
     for i in range(3):
       np.testing.assert_array_equal(maps.read(i), y[i].astype(np.float32))
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, config, monkeypatch):
+  """64 maps of 2.6 MB each are written and judged; a few of them are held."""
+  size, count = (320, 1024), 64
+  rng = np.random.default_rng(0)
+  with disparities.writing(tmp_path / "d.npy", count, 5.4) as write:
+    tracemalloc.start()
+    for _ in range(count):
+      write("", {"depth": rng.uniform(1, 80, size).astype(np.float32)}, {})
+    written = tracemalloc.get_traced_memory()[1]
+  monkeypatch.setattr(fakes.Data, "__init__", _of(count))
+  fakes.pipeline(monkeypatch)
+  tracemalloc.reset_peak()
+  assert evaluate.main(["--disparities", str(tmp_path / "d.npy"), *config, "--no_baselines"]) == 0
+  judged = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert (tmp_path / "d.npy").stat().st_size > 80e6
+  assert written < 20e6 and judged < 40e6
+
+
+def _of(examples):
+  def init(self, depth, opened):
+    self.depth, self.opened, self.examples = depth, opened, examples
+
+  return init
