@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from bicross_jax import errors, fields, recipes
+from bicross_jax import cameras, errors, fields, recipes
 from bicross_jax.config import check as checks
 from bicross_jax.config import grammar
 from bicross_jax.train import checkpoints, devices, metadata, state
@@ -46,6 +46,15 @@ class Model:
   @functools.cached_property
   def _inspect(self):
     return devices.jit_predict(self.recipe.inspect or self.recipe.predict, self.recipe.inputs)
+
+  @functools.cached_property
+  def camera(self) -> state.Camera | None:
+    """The camera that a network of depth has learned metres of; None for other tasks.
+
+    `metric` says whether its depth is in metres; `focal` (share of the width) and `baseline` (metres)
+    are 0 where nobody knows them. `cameras.rescaling` says what its depth is for another camera.
+    """
+    return cameras.of_checkpoint(self.meta, self.config, self.recipe)
 
   @property
   def networks(self) -> Mapping[str, Any]:

@@ -68,6 +68,8 @@ def create(config) -> train_state.Recipe:
     networks={config.model.name: module},
     metric=("abs_rel", "min"),
     inspect=common.predictor(config, module, feature=True),
+    camera=train_state.Camera(focal=config.rig.focal, baseline=config.rig.baseline, whole=True),
+    fixed=True,
   )
 
 
