@@ -1,5 +1,6 @@
 """The camera of the user's input: where it is known from, and what depth is for it."""
 
+import collections
 from collections.abc import Iterable, Iterator, Sequence
 import math
 import pathlib
@@ -85,7 +86,7 @@ class User:
     self._trained, self._cloud, self._own = trained, cloud, own
     self._factors: list[float] = []
     self._known: list[Known] = []
-    self._frames = 0
+    self._frames, self._sources = 0, collections.deque()
 
   @property
   def rescales(self) -> bool:
@@ -119,23 +120,30 @@ class User:
 
   def complete(self, path: pathlib.Path, given: Fields) -> Fields:
     """The fields of an example, with `intrinsics` where they are known, and as the user says them."""
+    found, source = given.get("intrinsics"), "the input"
     if self._given is not None:
-      return {**given, "intrinsics": self._given}
-    if "intrinsics" in given or path.suffix.lower() not in listing.PICTURES:
-      return given
-    film = self._film(path) if self.rescales or self._cloud else None
-    return given if film is None else {**given, "intrinsics": of_film(film, *self._size(given))}
+      found, source = self._given, "--intrinsics"
+    elif found is None and path.suffix.lower() in listing.PICTURES:
+      film = self._film(path) if self.rescales or self._cloud else None
+      found, source = None if film is None else of_film(film, *self._size(given)), "EXIF"
+    self._sources.append(source)
+    return given if found is None else {**given, "intrinsics": found}
 
   def rescaled(self, results: Iterable[Result]) -> Iterator[Result]:
-    """The results of a network, with depth in metres of the input's camera where both are known."""
+    """The results of a network, with depth in metres of the input's camera where both are known.
+
+    Args:
+      results: of examples that `complete` has seen, in the same order.
+    """
     for key, given, predictions in results:
       self._frames += 1
+      source = self._sources.popleft()
       if self.rescales and "intrinsics" in given:
         focal, width = float(given["intrinsics"][0, 0]), self._size(given)[1]
         factor = cameras.rescaling(self._trained, focal, width)
         predictions = {**predictions, "depth": np.float32(factor) * predictions["depth"]}
         self._factors.append(factor)
-        self._known.append(Known(focal, width, self._source(given)))
+        self._known.append(Known(focal, width, source))
       yield key, given, predictions
 
   def __str__(self):
@@ -161,11 +169,6 @@ class User:
       f"depth x {_span(self._factors)}: focal length {_span(focal)} {unit} ({sources}), the network "
       f"learned with {learned}{rest}"
     )
-
-  def _source(self, given) -> str:
-    if self._given is not None:
-      return "--intrinsics"
-    return "EXIF" if given.keys() == {"rgb", "intrinsics"} else "the input"
 
   def _film(self, path):
     """The focal length in the EXIF block of a picture, or what to do about a damaged one."""

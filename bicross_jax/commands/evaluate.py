@@ -19,33 +19,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 import contextlib
-import copy
 import pathlib
-from typing import Any, NamedTuple
-
-import ml_collections
+from typing import Any
 
 from bicross_jax import cli, errors, files, tasks
 from bicross_jax.commands import disparities
-from bicross_jax.config import check as checks
-from bicross_jax.config import grammar, rules, sections
-from bicross_jax.names import nearest
-
-ConfigDict = ml_collections.ConfigDict
-
-
-class Test(NamedTuple):
-  """What a network is tested on, and how it is judged.
-
-  Attributes:
-    section: name of the config's section with the data.
-    data: that section.
-    protocol: of the task.
-  """
-
-  section: str
-  data: ConfigDict
-  protocol: Any
+from bicross_jax.commands.tested import Test, test_config
+from bicross_jax.config import grammar
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -211,65 +191,6 @@ def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.P
   folder = pathlib.Path(args.output or inside)
   files.check_output_folder(folder)
   return folder
-
-
-def test_config(
-  config: ConfigDict,
-  other: ConfigDict | None = None,
-  *,
-  evaluation: str = "",
-  protocol: str = "",
-  overrides: Sequence[str] = (),
-) -> Test:
-  """What a trained network is tested on, and how.
-
-  Args:
-    config: of the checkpoint.
-    other: a config to take data and protocol from, or None.
-    evaluation: an entry of `evals`; "": the one that `test` names.
-    protocol: a published one of the task, by name; "": that of the entry.
-    overrides: "data.key=value" and "eval.key=value" texts, of the data and of the protocol.
-
-  Raises:
-    errors.UserError: an unknown entry, protocol, field or value, or a config of another task.
-  """
-  task = tasks.create(config.task)
-  source = config if other is None else other
-  if source.task != config.task:
-    raise errors.UserError(f"the network is of task {config.task}, the config of {source.task}")
-  name = evaluation or source.test
-  if name not in source.evals:
-    raise errors.UserError(f"the config has no evals.{name}{nearest(name, source.evals)}")
-  entry = source.evals[name]
-  judged = task.protocol(**entry.protocol)._asdict()  # with the fields that it leaves out
-  if protocol:
-    if protocol not in task.protocols:
-      raise errors.UserError(
-        f"task {task.name} has no protocol {protocol!r}{nearest(protocol, task.protocols)}"
-      )
-    judged = task.protocols[protocol]._asdict()
-  made = ConfigDict({"eval": judged})
-  made.data = _every_field(source[entry.data])
-  for item in overrides:
-    grammar.override(made, item)
-  for field, value in checks.flatten(made):
-    rule = rules.find(rules.SHARED, field)
-    problem = rules.wrong(rule, value) if rule else None
-    if problem:
-      raise errors.UserError(f"{field} is {value!r}: {problem}")
-  found = task.protocol(**made.eval)
-  task.check(found)
-  return Test(entry.data, made.data, found)
-
-
-def _every_field(section: ConfigDict) -> ConfigDict:
-  """A copy of a data section with every field that one can have: another set may be named in it."""
-  out = copy.deepcopy(section)
-  with out.unlocked():
-    for other in (sections.world(), sections.recordings("", "", 0, 0)):
-      for name in set(other) - set(out):
-        out[name] = other[name]
-  return out
 
 
 def evaluate(model, where: Test, part: str):

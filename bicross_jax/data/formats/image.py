@@ -106,13 +106,14 @@ def focal_35mm(path) -> float | None:
     return None
   exif = Image.Exif()
   try:
-    with warnings.catch_warnings():
-      warnings.simplefilter("error")  # Pillow reads on behind what is cut off
+    with warnings.catch_warnings(record=True) as told:  # Pillow reads on behind what is damaged
+      warnings.simplefilter("always")
       exif.load(data)
       found = exif.get_ifd(_EXIF_IFD).get(_FOCAL_35MM)
-  except (*_DAMAGE, Warning) as error:
-    told = " ".join(str(error).split())[:100]
-    raise errors.BadFileError(path, f"has a damaged EXIF block: {told}") from error
+  except _DAMAGE as error:
+    raise errors.BadFileError(path, f"has a damaged EXIF block: {_brief(error)}") from error
+  if found is None and told:
+    raise errors.BadFileError(path, f"has a damaged EXIF block: {_brief(told[0].message)}")
   if found is None or found == 0:
     return None
   if not isinstance(found, int) or not 0 < found <= _LONGEST:
@@ -120,6 +121,10 @@ def focal_35mm(path) -> float | None:
       path, f"has a damaged EXIF block: its focal length in 35 mm film is {str(found)[:40]!r}"
     )
   return float(found)
+
+
+def _brief(message) -> str:
+  return " ".join(str(message).split())[:100]
 
 
 def resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
