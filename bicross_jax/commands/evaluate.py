@@ -4,6 +4,7 @@
     python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
     python scripts/eval.py --checkpoint RUN --eval target --eval.max_depth=50
     python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
+    python scripts/eval.py --checkpoint RUN --config.output=-1       # fields of the network's config
     python scripts/eval.py --checkpoint RUN --save_disparities disparities.npy
     python scripts/eval.py --disparities disparities.npy --data.data_dir=/data/kitti_raw
 
@@ -26,6 +27,8 @@ from bicross_jax import cli, errors, files, tasks
 from bicross_jax.commands import disparities
 from bicross_jax.commands.tested import Test, test_config
 from bicross_jax.config import grammar
+
+CHANGES = "config."  # of the network's own config
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -55,12 +58,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     help="take data and protocol from this config instead of the checkpoint's",
   )
   add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
-  args = parse_test(parser, argv)
+  args = parse_test(parser, argv, CHANGES)
+  args.changes = [x.removeprefix(CHANGES) for x in args.overrides if x.startswith(CHANGES)]
+  args.overrides = [x for x in args.overrides if not x.startswith(CHANGES)]
   if not 0 < args.factor < float("inf"):
     raise errors.UserError(f"--factor {args.factor:g} is not a positive number")
   if args.disparities:
     if args.save_disparities:
       raise errors.UserError("--save_disparities goes with --checkpoint")
+    if args.changes:
+      raise errors.UserError(f"--{CHANGES}{args.changes[0]} goes with --checkpoint")
     args.disparities = disparities.Maps(args.disparities)
     files.check_output_folder(args.output or pathlib.Path(args.disparities.path).parent)
   if args.save_disparities:
@@ -92,8 +99,14 @@ def add_test(parser: argparse.ArgumentParser, among=None) -> None:
   )
 
 
-def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+def parse_test(
+  parser: argparse.ArgumentParser, argv: Sequence[str], *also: str
+) -> argparse.Namespace:
   """The arguments of a parser with `add_test` and `--output`; `overrides` as "key=value".
+
+  Args:
+    parser, argv: of the script.
+    *also: what keys may begin with, besides "data." and "eval.".
 
   Raises:
     errors.UserError: a wrong argument or place.
@@ -101,7 +114,7 @@ def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
   args, rest = parser.parse_known_args(argv)
   args.overrides = grammar.overrides_of(rest, "--")
   for item in args.overrides:
-    if not item.startswith(("data.", "eval.")):
+    if not item.startswith(("data.", "eval.", *also)):
       raise errors.UserError(
         f"unknown argument --{item}; fields are set as --data.key=value and --eval.key=value"
       )
@@ -124,6 +137,7 @@ def main(argv: Sequence[str]) -> int:
     "data": f"{where.data.name}/{where.data.domain}/{args.part}",
     **(model.about if args.disparities else {"checkpoint_step": model.meta["step"]}),
     "protocol": where.protocol._asdict(),
+    **({"changes": args.changes} if args.changes else {}),
   }
   label = f"{model.config.system} {model.config.stage}"
   report, tables, paths = None, [], []
@@ -168,7 +182,7 @@ def _tested(args) -> tuple[Any, Test]:
     saved.check(opened(saved, where), args.part, where.protocol)
     return saved, where
   plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
-  model = inference.load(args.checkpoint, args.which, plugins)
+  model = inference.load(args.checkpoint, args.which, plugins, args.changes)
   where = test_config(model.config, args.config, **chosen)
   if args.save_disparities and model.config.task != "depth":
     raise errors.UserError(

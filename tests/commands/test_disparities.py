@@ -16,7 +16,7 @@ from tests.commands import fakes
 @pytest.fixture
 def run(tmp_path, monkeypatch):
   """A run's folder whose checkpoint is the made-up network."""
-  monkeypatch.setattr(inference, "load", lambda path, which, plugins: fakes.model())
+  monkeypatch.setattr(inference, "load", lambda *unused: fakes.model())
   return fakes.run_folder(tmp_path)
 
 
@@ -129,6 +129,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(
     (["--disparities", "d.npy", "--factor", "nan"], "--factor nan"),
     (["--disparities", "d.npy", "--checkpoint", "run"], "not allowed with"),
     (["--disparities", "d.npy", "--save_disparities", "e.npy"], "goes with --checkpoint"),
+    (["--disparities", "d.npy", "--config.output=1"], "--config.output=1 goes with --checkpoint"),
     (["--disparities", "d.npy"], "kitti_stereo needs config.data.data_dir"),
     (["--disparities", "d.npy", "--eval.flip=true", "--data.data_dir=x"], "no folder"),
     (["--disparities", "d.npy", "--protocol", "kitti"], "no protocol 'kitti'"),

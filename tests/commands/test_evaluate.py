@@ -14,7 +14,7 @@ from tests.commands import fakes
 @pytest.fixture
 def run(tmp_path, monkeypatch):
   """A run's folder whose checkpoint is the made-up network."""
-  monkeypatch.setattr(inference, "load", lambda path, which, plugins: fakes.model())
+  monkeypatch.setattr(inference, "load", lambda *unused: fakes.model())
   return fakes.run_folder(tmp_path)
 
 
@@ -45,6 +45,17 @@ def test_what_is_tested_can_be_chosen(run, monkeypatch, capsys):
   shown = capsys.readouterr().out
   assert "world/clear/validation" in shown and "eval-world-clear-validation-source-kitti" in shown
   assert shown.splitlines()[2].split()[2] == "0.000"  # a factor is taken away
+
+
+def test_fields_of_the_network_can_be_changed(run, monkeypatch):
+  fakes.pipeline(monkeypatch)
+  asked = []
+  monkeypatch.setattr(inference, "load", lambda *args: asked.append(args) or fakes.model())
+  argv = ["--checkpoint", str(run), "--config.output=-1", "--data.domain=foggy"]
+  assert evaluate.main(argv) == 0
+  assert asked[0][3] == ["output=-1"]
+  folder = run / "eval-world-foggy-test"
+  assert json.loads((folder / "summary.json").read_text())["changes"] == ["output=-1"]
 
 
 def test_without_the_training_data_the_network_is_tested_all_the_same(run, monkeypatch, capsys):
@@ -106,6 +117,7 @@ def test_a_recipe_that_needs_no_labels_says_its_scores(run, monkeypatch, capsys)
     (["--checkpoint", "run", "--output", "file/inside"], "is no folder"),
     (["--checkpoint", "run", "--model.width=3"], "--data.key=value and --eval.key=value"),
     (["--checkpoint", "run", "--data.height"], "--data.height"),
+    (["--checkpoint", "run", "--config.output"], "--config.output"),
     (["--checkpoint", "run", "--part", "tset"], "tset"),
     (["--checkpoint", "run", "--config", "no.py:stage"], "no.py"),
   ],

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+import bicross_jax
+from bicross_jax import errors
+from bicross_jax.sim import domains
 from bicross_jax.train.state import Camera
 from tests.scripts.conftest import STAGES, script
 
@@ -33,6 +36,12 @@ def test_what_a_network_says_is_saved_and_judged_again(trained, model, tmp_path)
   camera = model("bicross-pretrain").camera
   assert camera == Camera(True, 0.6, camera.baseline, True) and camera.baseline > 0
   assert model("bicross-pretrain").meta["camera"] == camera._asdict()
+  changed = bicross_jax.load(run, changes=["model.scale=0.5", "data.domain=rainy"])
+  assert changed.config.model.scale == 0.5
+  assert changed.camera.focal == domains.DOMAINS["rainy"].rig.focal
+  for change, words in (("model.scal=1", "did you mean"), ("conv=slow", "choose from fast, exact")):
+    with pytest.raises(errors.UserError, match=words):
+      bicross_jax.load(run, changes=[change])
 
 
 def test_disparities_of_real_frames(samples, place, tmp_path):
