@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # which loads JAX
 
 
 def trained(config, recipe) -> "Camera | None":
-  """The camera of a network from its config; None for one of no depth.
+  """The camera of a network from its config; None for one of no depth, or whose recipe names none.
 
   What the recipe leaves open is said by the data set that it learned from, where that knows it.
 
@@ -24,9 +24,9 @@ def trained(config, recipe) -> "Camera | None":
     config: of the network.
     recipe: `recipes.create(config)`.
   """
-  if config.task != "depth":
-    return None
   camera = recipe.camera
+  if config.task != "depth" or camera is None:
+    return None
   if not (camera.focal and camera.baseline):
     focal, baseline = _of_data(config.data)
     camera = camera._replace(focal=camera.focal or focal, baseline=camera.baseline or baseline)

@@ -49,7 +49,7 @@ class Model:
 
   @functools.cached_property
   def camera(self) -> state.Camera | None:
-    """The camera that a network of depth has learned metres of; None for other tasks.
+    """The camera that a network of depth has learned metres of; None where nobody says.
 
     `metric` says whether its depth is in metres; `focal` (share of the width) and `baseline` (metres)
     are 0 where nobody knows them. `cameras.rescaling` says what its depth is for another camera.

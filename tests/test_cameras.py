@@ -1,5 +1,7 @@
 """Which camera a network has learned with, and what its depth is for another one."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,8 @@ def test_the_camera_of_every_kind_of_network():
   assert _of("bicross.py:pretrain") == Camera(True, rig.focal, rig.baseline, True)
   assert _of("bicross.py:pretrain", "data.domain=foggy")[1:3] == (foggy.focal, foggy.baseline)
   assert not _of("bicross.py:pretrain", "loss.depth=ssi").metric
+  config = grammar.load("configs/bicross.py:pretrain")
+  assert cameras.trained(config, types.SimpleNamespace(camera=None)) is None
   spikes = _of("stereospike.py:spikecam")
   assert spikes == Camera(True, rig.focal, rig.baseline, False, 160)
   nobody = _of("epcdepth.py:resnet18,custom")  # its files are not there

@@ -119,13 +119,22 @@ class User:
         )
 
   def complete(self, path: pathlib.Path, given: Fields) -> Fields:
-    """The fields of an example, with `intrinsics` where they are known, and as the user says them."""
+    """The fields of an example, with `intrinsics` where they are known, and as the user says them.
+
+    Raises:
+      errors.BadFileError: those that stand in the file have no positive focal lengths.
+    """
     found, source = given.get("intrinsics"), "the input"
     if self._given is not None:
       found, source = self._given, "--intrinsics"
     elif found is None and path.suffix.lower() in listing.PICTURES:
       film = self._film(path) if self.rescales or self._cloud else None
       found, source = None if film is None else of_film(film, *self._size(given)), "EXIF"
+    elif found is not None and not (np.isfinite(found).all() and found[0, 0] > 0 < found[1, 1]):
+      numbers = f"{found[0, 0]:g} and {found[1, 1]:g}"
+      raise errors.BadFileError(
+        path, f"intrinsics have the focal lengths {numbers}", "positive numbers of pixels"
+      )
     self._sources.append(source)
     return given if found is None else {**given, "intrinsics": found}
 
@@ -148,11 +157,9 @@ class User:
 
   def __str__(self):
     trained = self._trained
-    if trained is None:
-      return ""
-    if not trained.metric:
+    if trained and not trained.metric:
       return "depth is in no metres: the network learned it up to a scale and a shift"
-    if not trained.focal:
+    if not trained or not trained.focal:
       return (
         "depth is not rescaled to a camera: the checkpoint does not know which one it learned with"
       )

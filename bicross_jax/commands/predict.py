@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
   writer = Writer(args, task, model.recipe.fields)
   for name, count, frames in inputs.sequences(sources, model, window, args.stride, camera.complete):
     writer.write(name, count, camera.rescaled(predict(model, task, frames)))
-  if str(camera):
+  if task.name == "depth":
     print(camera)
   print(writer.summary())
   return 0

@@ -108,7 +108,7 @@ class Recipe(NamedTuple):
     inspect: as `predict`, with what pictures show besides ("feature", float[B, h, w, C]); None: no more.
     uncertainty: measures of uncertainty that can be compared, or None.
     fields: fields of the recipe's own, besides `fields.FIELDS`.
-    camera: of a network of depth; what it leaves open, the data set may say.
+    camera: of a network of depth; what it leaves open, the data set may say. None: nobody says.
     fixed: whether `predict` takes maps of sizes that suit the network alone; whoever has others resizes
       them whole to the size of `batch_spec`.
   """
@@ -127,7 +127,7 @@ class Recipe(NamedTuple):
   inspect: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]] | None = None
   uncertainty: Uncertainty | None = None
   fields: Mapping[str, Field] = {}
-  camera: Camera = Camera()
+  camera: Camera | None = None
   fixed: bool = False
 
 

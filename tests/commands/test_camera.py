@@ -59,7 +59,7 @@ def test_depth_is_rescaled_to_the_camera_that_is_given(use, tmp_path, capsys):
   _picture(tmp_path / "a.png")
   assert use(toy.pictures())(tmp_path / "a.png") == 0
   plain = _depth(tmp_path)
-  assert "depth" in _line(capsys)  # a network without a camera: only the range is told
+  assert "the checkpoint does not know which one it learned with" in _line(capsys)
   run = use(toy.pictures(camera=LEARNED))
   assert run(tmp_path / "a.png") == 0
   np.testing.assert_array_equal(_depth(tmp_path), plain)
@@ -144,6 +144,16 @@ def test_the_intrinsics_of_a_file_of_fields_count(use, tmp_path, capsys):
   assert run(tmp_path / "a.npz", "--ply") == 0
   np.testing.assert_allclose(_depth(tmp_path), 1.25 * plain, rtol=1e-6)
   assert "(the input)" in _line(capsys) and (tmp_path / "out" / "a.ply").is_file()
+
+
+@pytest.mark.parametrize("focal", [0, -30, np.nan])
+def test_intrinsics_in_a_file_that_no_camera_has(focal, use, tmp_path, capsys):
+  matrix = camera.parse(K)
+  matrix[0, 0] = focal
+  np.savez(tmp_path / "a.npz", rgb=np.zeros((*SIZE, 3), np.uint8), intrinsics=matrix)
+  assert use(toy.pictures(camera=LEARNED))(tmp_path / "a.npz") == 2
+  shown = capsys.readouterr().err.strip()
+  assert "a.npz: intrinsics have the focal lengths" in shown and "\n" not in shown
 
 
 def test_a_network_of_one_size_sees_whole_pictures(use, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from bicross_jax import cli, errors, inference
 from bicross_jax.commands import disparities, evaluate, visualize
 from bicross_jax.data.formats import image
+from bicross_jax.data.layouts import kitti_drives
 from tests.commands import fakes
 
 
@@ -194,6 +195,16 @@ def test_columns_first_and_half_precision(tmp_path):
     assert (maps.count, maps.height, maps.width) == (3, 4, 5)
     for i in range(3):
       np.testing.assert_array_equal(maps.read(i), y[i].astype(np.float32))
+
+
+def test_maps_come_in_the_order_of_the_published_list():
+  """Which is sorted by drive, and not within a drive."""
+  frames = kitti_drives.eigen_frames("test")
+  assert len(frames) == 697 and len(kitti_drives.eigen_frames("benchmark_test")) == 652
+  first = [int(frame.rpartition("/")[2]) for frame in frames[:6]]
+  assert first == [69, 54, 42, 57, 30, 27]
+  drives = [frame.split("/")[1] for frame in frames]
+  assert drives == sorted(drives) and set(drives[:25]) == {"2011_09_26_drive_0002_sync"}
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, config, monkeypatch):
