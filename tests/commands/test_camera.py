@@ -1,6 +1,7 @@
 """Depth for the camera of the input, and point clouds of it: what predict.py does and says."""
 
 import re
+import struct
 
 import cv2
 import numpy as np
@@ -247,3 +248,16 @@ def test_a_picture_without_a_block_has_no_focal_length(tmp_path):
   (tmp_path / "b.png").write_bytes(b"no picture")
   with pytest.raises(errors.BadFileError, match="b.png: cannot be decoded"):
     image.focal_35mm(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_exif_block_by_hand(order, tmp_path):
+  """TIFF 6.0 and Exif 2.3: a directory whose one entry points to the next, which has the number."""
+  pointer = struct.pack(f"{order}HHII", 0x8769, 4, 1, 26)
+  number = struct.pack(f"{order}HHIHH", 0xA405, 3, 1, 28, 0)
+  first, second = (struct.pack(f"{order}H", 1) + entry + b"\0" * 4 for entry in (pointer, number))
+  mark = b"II" if order == "<" else b"MM"
+  block = mark + struct.pack(f"{order}HI", 42, 8) + first + second
+  for name in ("a.jpg", "a.png"):
+    _picture(tmp_path / name, exif=b"Exif\0\0" + block)
+    assert image.focal_35mm(tmp_path / name) == 28
