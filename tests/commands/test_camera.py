@@ -216,6 +216,7 @@ def test_intrinsics_that_are_no_four_positive_numbers(text, use, tmp_path, capsy
     _exif(26)[:-12],
     _exif(40_000),
   ],
+  ids=("cut off", "other", "entry cut off", "no lens"),
 )
 def test_a_damaged_exif_block_is_told_and_can_be_passed_over(exif, use, tmp_path, capsys):
   _picture(tmp_path / "a.jpg", exif=exif)
