@@ -5,9 +5,8 @@ tested, of 1 / depth in a unit of its own. Depth in metres is `factor` / dispari
 call 5.4 m one unit. One map is in memory at a time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
-import copy
 import math
 import pathlib
 import types
@@ -235,14 +234,3 @@ def paint(disparity: np.ndarray) -> np.ndarray:
   low, high = float(disparity.min()), float(np.percentile(disparity, PERCENTILE))
   scale = colour.Scale(low, high if high > low else low + 1)
   return colour.paint(disparity, colour.Ramp(COLOURS), scale)
-
-
-def with_truth(data: ml_collections.ConfigDict, truth: Sequence[str]) -> ml_collections.ConfigDict:
-  """The data section, and where its choice of fields lacks the truth, that alone is read."""
-  from bicross_jax.data import sets
-
-  held = sets.get(data.name).fields(data)
-  if not set(truth) <= set(held):
-    data = copy.deepcopy(data)
-    data.sensors = tuple(truth)
-  return data

@@ -25,7 +25,7 @@ from typing import Any
 
 from bicross_jax import cli, errors, files, tasks
 from bicross_jax.commands import disparities
-from bicross_jax.commands.tested import Test, test_config
+from bicross_jax.commands.tested import Test, test_config, with_truth
 from bicross_jax.config import grammar
 
 CHANGES = "config."  # of the network's own config
@@ -175,8 +175,7 @@ def _tested(args) -> tuple[Any, Test]:
   chosen = dict(evaluation=args.eval, protocol=args.protocol, overrides=args.overrides)
   if args.disparities:
     saved = disparities.Saved(args.disparities, args.factor, args.config)
-    where = test_config(saved.config, **chosen)
-    where = where._replace(data=disparities.with_truth(where.data, tasks.create("depth").truth))
+    where = with_truth(test_config(saved.config, **chosen), tasks.create("depth"), ())
     if where.section == "data":
       saved.config.data = where.data  # of which the baselines learn
     saved.check(opened(saved, where), args.part, where.protocol)
@@ -184,6 +183,8 @@ def _tested(args) -> tuple[Any, Test]:
   plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
   model = inference.load(args.checkpoint, args.which, plugins, args.changes)
   where = test_config(model.config, args.config, **chosen)
+  if model.recipe.score is None:
+    where = with_truth(where, tasks.create(model.config.task), model.recipe.inputs)
   if args.save_disparities and model.config.task != "depth":
     raise errors.UserError(
       f"--save_disparities: the network predicts {model.config.task}, no depth"

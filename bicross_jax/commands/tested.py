@@ -85,3 +85,21 @@ def _every_field(section: ConfigDict) -> ConfigDict:
       for name in set(other) - set(out):
         out[name] = other[name]
   return out
+
+
+def with_truth(where: Test, task: tasks.Task, inputs: Sequence[str]) -> Test:
+  """The test with the truth among the fields that are read, which a set may not give unasked.
+
+  Args:
+    where: on what data.
+    task: whose truth is meant.
+    inputs: fields that the network reads.
+  """
+  from bicross_jax.data import sets
+
+  held = sets.get(where.data.name).fields(where.data)
+  if set(task.truth) <= set(held):
+    return where
+  data = copy.deepcopy(where.data)
+  data.sensors = (*(name for name in inputs if name in held), *task.truth)
+  return where._replace(data=data)

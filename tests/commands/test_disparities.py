@@ -26,7 +26,6 @@ def config(monkeypatch):
   """The config of the made-up network, as a file gives it."""
   monkeypatch.setattr(evaluate.grammar, "load", lambda name: fakes.config())
   monkeypatch.setattr(evaluate.grammar, "trusted", lambda config: ())
-  monkeypatch.setattr(disparities, "with_truth", lambda data, truth: data)
   return ["--config", "made-up"]
 
 

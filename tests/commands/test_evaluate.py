@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bicross_jax import cli, errors, inference
+from bicross_jax import cli, errors, inference, tasks
 from bicross_jax.commands import evaluate
 from bicross_jax.tasks import depth
 from tests.commands import fakes
@@ -181,6 +181,16 @@ def test_a_network_of_the_world_is_tested_on_any_set():
   assert found.allow_missing is True and found.limit == 5 and found.crop == "none"
   assert found.parts.test == ("2011_09_26_drive_0003_sync", "2011_09_26_drive_0005_sync")
   assert found.height == 20 and evaluate.test_config(fakes.config()).data.data_dir is None
+
+
+def test_the_truth_is_read_where_the_set_gives_none_unasked():
+  task = tasks.create("depth")
+  texts = ["data.name=kitti_stereo", "data.domain=eigen", "data.data_dir=/data/kitti"]
+  where = evaluate.test_config(fakes.config(), overrides=texts)
+  assert evaluate.with_truth(where, task, ("rgb",)).data.sensors == ("rgb", "depth")
+  assert where.data.sensors == ()
+  world = evaluate.test_config(fakes.config())
+  assert evaluate.with_truth(world, task, ("rgb",)) is world
 
 
 def test_another_config_says_where():
