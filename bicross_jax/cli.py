@@ -21,9 +21,17 @@ class Parser(argparse.ArgumentParser):
     raise errors.UserError(f"{message} (see --help)")
 
 
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments of scripts that judge a checkpoint: which one, and on which part."""
-  parser.add_argument("--checkpoint", required=True, help="a run's folder, or one checkpoint in it")
+def add_checkpoint(parser: argparse.ArgumentParser, among=None) -> None:
+  """Adds the arguments of scripts that judge a checkpoint: which one, and on which part.
+
+  Args:
+    parser: of the script.
+    among: a group of the parser's, one of whose arguments must be given; None: a checkpoint must.
+  """
+  place = parser if among is None else among
+  place.add_argument(
+    "--checkpoint", required=among is None, help="a run's folder, or one checkpoint in it"
+  )
   parser.add_argument(
     "--which", choices=("best", "last"), default="best", help="which checkpoint of a run"
   )

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from bicross_jax import errors, fields, recipes
+from bicross_jax import cameras, errors, fields, recipes
 from bicross_jax.config import check as checks
 from bicross_jax.config import grammar
 from bicross_jax.train import checkpoints, devices, metadata, state
@@ -46,6 +46,15 @@ class Model:
   @functools.cached_property
   def _inspect(self):
     return devices.jit_predict(self.recipe.inspect or self.recipe.predict, self.recipe.inputs)
+
+  @functools.cached_property
+  def camera(self) -> state.Camera | None:
+    """The camera that a network of depth has learned metres of; None where nobody says.
+
+    `metric` says whether its depth is in metres; `focal` (share of the width) and `baseline` (metres)
+    are 0 where nobody knows them. `cameras.rescaling` says what its depth is for another camera.
+    """
+    return cameras.of_checkpoint(self.meta, self.config, self.recipe)
 
   @property
   def networks(self) -> Mapping[str, Any]:
@@ -100,16 +109,20 @@ def input_spec(recipe: state.Recipe, section: Mapping[str, Any] | None = None) -
   return out
 
 
-def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
+def load(
+  path, which: str = "best", plugins: Sequence[str] = (), changes: Sequence[str] = ()
+) -> Model:
   """Restores a checkpoint.
 
   Args:
     path: a run's folder, or the folder of one checkpoint in it.
     which: "best" or "last", where `path` is a run's folder.
     plugins: modules outside this package whose recipes the checkpoint may name; their code runs.
+    changes: "key=value" of fields of its config that are to be others, for example which of its
+      outputs is predicted; the variables stay as they are.
 
   Raises:
-    errors.UserError: nothing there, not a whole checkpoint of this package, one of a part of a
+    errors.UserError: an unknown field or value, nothing there, not a whole checkpoint of this package, one of a part of a
       network, a config that cannot be run, or arrays that do not fit it.
   """
   folder = checkpoints.find(path, which)
@@ -119,7 +132,9 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
       f"{folder} holds {meta['part']} alone, which a stage can start "
       "from with --config.parents.weights.checkpoint"
     )
-  config = read_config(folder, meta, plugins)
+  config = read_config(folder, meta, plugins, changes)
+  if changes:
+    meta = {name: value for name, value in meta.items() if name != "camera"}  # it may be another
   recipe = recipes.create(config, plugins)
   variables, _ = checkpoints.restore_variables(folder)
   model = Model(config, recipe, variables, meta)
@@ -138,11 +153,18 @@ def load(path, which: str = "best", plugins: Sequence[str] = ()) -> Model:
   return model
 
 
-def read_config(folder, meta: Mapping[str, Any], plugins: Sequence[str] = ()):
+def read_config(
+  folder, meta: Mapping[str, Any], plugins: Sequence[str] = (), changes: Sequence[str] = ()
+):
   """The config of a checkpoint, checked, with durations in steps.
+
+  Args:
+    folder, meta: of the checkpoint.
+    plugins, changes: as for `load`.
 
   Raises:
     errors.BadFileError: it cannot be run by this version.
+    errors.UserError: a change that cannot be.
   """
   try:
     config = checks.check(grammar.from_plain(meta["config"]), plugins)
@@ -152,6 +174,10 @@ def read_config(folder, meta: Mapping[str, Any], plugins: Sequence[str] = ()):
     raise errors.BadFileError(
       folder, f"its config (of bicross_jax {version}) does not fit this version: {told}"
     ) from error
+  for item in changes:
+    grammar.override(config, item)
+  if changes:
+    checks.check(config, plugins)
   return grammar.resolve_durations(config, meta.get("examples") or config.data.batch_size)
 
 

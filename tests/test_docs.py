@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from bicross_jax import tasks
@@ -150,6 +151,7 @@ def place(tmp_path_factory):
     (folder / name).mkdir(parents=True)
   for name in FILES:
     (folder / name).write_bytes(b"x")
+  np.save(folder / "disparities.npy", np.ones((1, 2, 3), np.float32))
   return folder
 
 

@@ -4,39 +4,31 @@
     python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
     python scripts/eval.py --checkpoint RUN --eval target --eval.max_depth=50
     python scripts/eval.py --checkpoint RUN --config configs/bicross.py:pretrain,scene
+    python scripts/eval.py --checkpoint RUN --config.output=-1       # fields of the network's config
+    python scripts/eval.py --checkpoint RUN --save_disparities disparities.npy
+    python scripts/eval.py --disparities disparities.npy --data.data_dir=/data/kitti_raw
 
 What is tested on, and how, stands in the config's `evals`; its `test` names the one that is used.
+
+--disparities tests a file instead of a network: a .npy of shape (maps, height, width), one map for each
+example of the part, metres = factor / disparity. Without --config that is Eigen's split of KITTI raw
+(set kitti_stereo) by protocol kitti_eigen_375. --save_disparities writes such a file of what a network
+predicts. The baselines read all training depth; --no_baselines leaves them out.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from concurrent import futures
-import copy
+import contextlib
 import pathlib
-from typing import Any, NamedTuple
-
-import ml_collections
+from typing import Any
 
 from bicross_jax import cli, errors, files, tasks
-from bicross_jax.config import check as checks
-from bicross_jax.config import grammar, rules, sections
-from bicross_jax.names import nearest
+from bicross_jax.commands import disparities
+from bicross_jax.commands.tested import Test, test_config, with_truth
+from bicross_jax.config import grammar
 
-ConfigDict = ml_collections.ConfigDict
-
-
-class Test(NamedTuple):
-  """What a network is tested on, and how it is judged.
-
-  Attributes:
-    section: name of the config's section with the data.
-    data: that section.
-    protocol: of the task.
-  """
-
-  section: str
-  data: ConfigDict
-  protocol: Any
+CHANGES = "config."  # of the network's own config
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -48,22 +40,58 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = cli.Parser(
     "eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  add_test(parser)
+  which = parser.add_mutually_exclusive_group(required=True)
+  which.add_argument("--disparities", metavar="FILE.npy", help="test saved disparities instead")
+  add_test(parser, which)
   add = parser.add_argument
+  add("--save_disparities", metavar="FILE.npy", help="where to write the network's disparities")
+  add(
+    "--factor",
+    type=float,
+    default=disparities.FACTOR,
+    help=f"metres of depth of a saved disparity of 1 (default {disparities.FACTOR:g})",
+  )
+  add("--no_baselines", action="store_true", help="test no baselines")
   add(
     "--config",
     metavar="FILE[:ARG]",
     help="take data and protocol from this config instead of the checkpoint's",
   )
   add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
-  args = parse_test(parser, argv)
+  args = parse_test(parser, argv, CHANGES)
+  args.changes = [x.removeprefix(CHANGES) for x in args.overrides if x.startswith(CHANGES)]
+  args.overrides = [x for x in args.overrides if not x.startswith(CHANGES)]
+  if not 0 < args.factor < float("inf"):
+    raise errors.UserError(f"--factor {args.factor:g} is not a positive number")
+  if args.disparities:
+    if args.save_disparities:
+      raise errors.UserError("--save_disparities goes with --checkpoint")
+    if args.changes:
+      raise errors.UserError(f"--{CHANGES}{args.changes[0]} goes with --checkpoint")
+    args.disparities = disparities.Maps(args.disparities)
+    files.check_output_folder(args.output or pathlib.Path(args.disparities.path).parent)
+  if args.save_disparities:
+    _check_npy(args.save_disparities)
   args.config = grammar.load(args.config) if args.config else None
   return args
 
 
-def add_test(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments by which a network's test is chosen: which network, data, protocol."""
-  cli.add_checkpoint(parser)
+def _check_npy(path) -> None:
+  """Looks whether a .npy file can be written there."""
+  if not str(path).endswith(".npy"):
+    raise errors.UserError(f"--save_disparities {errors.shown(path)} is no .npy file")
+  if pathlib.Path(path).is_dir():
+    raise errors.UserError(f"--save_disparities {errors.shown(path)} is a folder")
+  files.check_output_folder(pathlib.Path(path).parent)
+
+
+def add_test(parser: argparse.ArgumentParser, among=None) -> None:
+  """Adds the arguments by which a network's test is chosen: which network, data, protocol.
+
+  Args:
+    parser, among: as for `cli.add_checkpoint`.
+  """
+  cli.add_checkpoint(parser, among)
   add = parser.add_argument
   add("--eval", metavar="NAME", default="", help="an entry of the config's evals (default: test)")
   add(
@@ -71,8 +99,14 @@ def add_test(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+def parse_test(
+  parser: argparse.ArgumentParser, argv: Sequence[str], *also: str
+) -> argparse.Namespace:
   """The arguments of a parser with `add_test` and `--output`; `overrides` as "key=value".
+
+  Args:
+    parser, argv: of the script.
+    *also: what keys may begin with, besides "data." and "eval.".
 
   Raises:
     errors.UserError: a wrong argument or place.
@@ -80,57 +114,83 @@ def parse_test(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
   args, rest = parser.parse_known_args(argv)
   args.overrides = grammar.overrides_of(rest, "--")
   for item in args.overrides:
-    if not item.startswith(("data.", "eval.")):
+    if not item.startswith(("data.", "eval.", *also)):
       raise errors.UserError(
         f"unknown argument --{item}; fields are set as --data.key=value and --eval.key=value"
       )
-  cli.check_checkpoint(args.checkpoint)
-  files.check_output_folder(args.output or args.checkpoint)
+  if args.checkpoint is not None:
+    cli.check_checkpoint(args.checkpoint)
+    files.check_output_folder(args.output or args.checkpoint)
   return args
 
 
 def main(argv: Sequence[str]) -> int:
-  """Evaluates the checkpoint that the arguments name; returns the exit status."""
+  """Evaluates the checkpoint, or the file, that the arguments name; returns the exit status."""
   args = parse(argv)
 
-  from bicross_jax import inference
   from bicross_jax.evaluation import report as reports
 
-  plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
-  model = inference.load(args.checkpoint, args.which, plugins)
-  where = test_config(
-    model.config,
-    args.config,
-    evaluation=args.eval,
-    protocol=args.protocol,
-    overrides=args.overrides,
-  )
+  model, where = _tested(args)
   task = tasks.create(model.config.task)
   folder = output_folder(args, where, "eval")
   about = {
     "data": f"{where.data.name}/{where.data.domain}/{args.part}",
-    "checkpoint_step": model.meta["step"],
+    **(model.about if args.disparities else {"checkpoint_step": model.meta["step"]}),
     "protocol": where.protocol._asdict(),
+    **({"changes": args.changes} if args.changes else {}),
   }
   label = f"{model.config.system} {model.config.stage}"
-  _compile_ahead(model, where)
-  report, tables = None, []
+  report, tables, paths = None, [], []
   if model.recipe.score is not None:
     about["scores"] = score(model, where, args.part)
     numbers = {name: x for name, x in about["scores"].items() if isinstance(x, float)}
     tables.append(reports.table({label: numbers}, tuple(numbers)))
   if model.recipe.score is None or _has_truth(task, where):
-    report, baselines, left_out = with_baselines(model, where, args.part)
+    with contextlib.ExitStack() as stack:
+      also = model.look if args.disparities else None
+      if args.save_disparities:
+        count = opened(model, where).sizes[args.part]
+        also = stack.enter_context(disparities.writing(args.save_disparities, count, args.factor))
+        paths = [args.save_disparities]
+      report, baselines, left_out = with_baselines(
+        model, where, args.part, also, none=args.no_baselines
+      )
     about |= {"baselines": baselines, "baselines_left_out": left_out}
     rows = {label: report.summary, **baselines}
     tables.append(reports.table(rows, reports.shown(rows.values(), task.columns), task.titles))
     if left_out:
       tables.append(f"without the baselines: {left_out}")
-  paths = reports.save(folder, report, **about)  # saved before it is printed
+  paths += reports.save(folder, report, **about)  # saved before it is printed
   images = f"{report.summary['images']} images, " if report else ""
-  print(f"{about['data']}: {images}checkpoint step {model.meta['step']}", *tables, sep="\n")
+  tested = args.disparities.path if args.disparities else f"checkpoint step {model.meta['step']}"
+  print(f"{about['data']}: {images}{tested}", *tables, sep="\n")
   print("written:", ", ".join(map(str, paths)))
   return 0
+
+
+def _tested(args) -> tuple[Any, Test]:
+  """The network that the arguments name, or the file in its place, and what it is tested on."""
+  from bicross_jax import inference
+
+  chosen = dict(evaluation=args.eval, protocol=args.protocol, overrides=args.overrides)
+  if args.disparities:
+    saved = disparities.Saved(args.disparities, args.factor, args.config)
+    where = with_truth(test_config(saved.config, **chosen), tasks.create("depth"), ())
+    if where.section == "data":
+      saved.config.data = where.data  # of which the baselines learn
+    saved.check(opened(saved, where), args.part, where.protocol)
+    return saved, where
+  plugins = (*args.plugin, *(grammar.trusted(args.config) if args.config else ()))
+  model = inference.load(args.checkpoint, args.which, plugins, args.changes)
+  where = test_config(model.config, args.config, **chosen)
+  if model.recipe.score is None:
+    where = with_truth(where, tasks.create(model.config.task), model.recipe.inputs)
+  if args.save_disparities and model.config.task != "depth":
+    raise errors.UserError(
+      f"--save_disparities: the network predicts {model.config.task}, no depth"
+    )
+  _compile_ahead(model, where)
+  return model, where
 
 
 def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.Path:
@@ -140,69 +200,12 @@ def output_folder(args: argparse.Namespace, where: Test, word: str) -> pathlib.P
     errors.UserError: it cannot be written.
   """
   names = [word, where.data.name, where.data.domain, args.part, args.eval, args.protocol]
-  inside = pathlib.Path(args.checkpoint) / "-".join(filter(None, names))
+  saved = getattr(args, "disparities", None)
+  beside = pathlib.Path(saved.path).parent if saved else pathlib.Path(args.checkpoint)
+  inside = beside / "-".join(filter(None, names))
   folder = pathlib.Path(args.output or inside)
   files.check_output_folder(folder)
   return folder
-
-
-def test_config(
-  config: ConfigDict,
-  other: ConfigDict | None = None,
-  *,
-  evaluation: str = "",
-  protocol: str = "",
-  overrides: Sequence[str] = (),
-) -> Test:
-  """What a trained network is tested on, and how.
-
-  Args:
-    config: of the checkpoint.
-    other: a config to take data and protocol from, or None.
-    evaluation: an entry of `evals`; "": the one that `test` names.
-    protocol: a published one of the task, by name; "": that of the entry.
-    overrides: "data.key=value" and "eval.key=value" texts, of the data and of the protocol.
-
-  Raises:
-    errors.UserError: an unknown entry, protocol, field or value, or a config of another task.
-  """
-  task = tasks.create(config.task)
-  source = config if other is None else other
-  if source.task != config.task:
-    raise errors.UserError(f"the network is of task {config.task}, the config of {source.task}")
-  name = evaluation or source.test
-  if name not in source.evals:
-    raise errors.UserError(f"the config has no evals.{name}{nearest(name, source.evals)}")
-  entry = source.evals[name]
-  judged = dict(entry.protocol)
-  if protocol:
-    if protocol not in task.protocols:
-      raise errors.UserError(
-        f"task {task.name} has no protocol {protocol!r}{nearest(protocol, task.protocols)}"
-      )
-    judged = task.protocols[protocol]._asdict()
-  made = ConfigDict({"eval": judged})
-  made.data = _every_field(source[entry.data])
-  for item in overrides:
-    grammar.override(made, item)
-  for field, value in checks.flatten(made):
-    rule = rules.find(rules.SHARED, field)
-    problem = rules.wrong(rule, value) if rule else None
-    if problem:
-      raise errors.UserError(f"{field} is {value!r}: {problem}")
-  found = task.protocol(**made.eval)
-  task.check(found)
-  return Test(entry.data, made.data, found)
-
-
-def _every_field(section: ConfigDict) -> ConfigDict:
-  """A copy of a data section with every field that one can have: another set may be named in it."""
-  out = copy.deepcopy(section)
-  with out.unlocked():
-    for other in (sections.world(), sections.recordings("", "", 0, 0)):
-      for name in set(other) - set(out):
-        out[name] = other[name]
-  return out
 
 
 def evaluate(model, where: Test, part: str):
@@ -222,11 +225,18 @@ def evaluate(model, where: Test, part: str):
   return _evaluate(model, where, part, {})[""]
 
 
-def with_baselines(model, where: Test, part: str) -> tuple[Any, dict[str, dict], str]:
+def with_baselines(
+  model, where: Test, part: str, also=None, *, none: bool = False
+) -> tuple[Any, dict[str, dict], str]:
   """As `evaluate`, with the predictors that never look at their input, by the same protocol.
 
   They are learned from the data that the network was trained on. Where those are not there, the
   network is tested all the same.
+
+  Args:
+    model, where, part: as for `evaluate`.
+    also: as for `evaluation.run.evaluate_all`.
+    none: leave them out.
 
   Returns:
     (report, {baseline: summary}, why there are no baselines: "" where there are).
@@ -234,13 +244,14 @@ def with_baselines(model, where: Test, part: str) -> tuple[Any, dict[str, dict],
   from bicross_jax.data import pipeline
 
   task = tasks.create(model.config.task)
-  blind, left_out = {}, ""
+  blind, left_out = {}, "--no_baselines" if none else ""
   try:
-    truths = pipeline.open(model.config.data, "data").truths("train", task.truth)
-    blind = task.baselines(truths, where.protocol)
+    if not none:
+      truths = pipeline.open(model.config.data, "data").truths("train", task.truth)
+      blind = task.baselines(truths, where.protocol)
   except errors.UserError as error:
     left_out = str(error)
-  found = _evaluate(model, where, part, blind)
+  found = _evaluate(model, where, part, blind, also)
   report = found.pop("")
   return report, {name: baseline.summary for name, baseline in found.items()}, left_out
 
@@ -286,7 +297,7 @@ def opened(model, where: Test, fields=None):
   return data.batches(spec, seed=0, own_fields=model.recipe.fields)
 
 
-def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
+def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict], also=None):
   """{"" for the network, or the name of one of `blind`: Report}, from one pass over the data."""
   from bicross_jax.evaluation import run
   from bicross_jax.train import devices
@@ -295,7 +306,7 @@ def _evaluate(model, where, part, blind: Mapping[str, tasks.Predict]):
   task = tasks.create(model.config.task)
   examples = batches(model, where, part, task.truth)
   predictors = {"": model.step, **blind}
-  return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields)
+  return run.evaluate_all(task, predictors, examples, where.protocol, model.recipe.fields, also)
 
 
 def _compile_ahead(model, where: Test) -> None:

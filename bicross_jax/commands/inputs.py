@@ -1,6 +1,6 @@
 """Files as the input of a network: which there are, what it takes of them, and their fields."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import pathlib
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from bicross_jax import errors, fields
 from bicross_jax.commands import event_inputs
 from bicross_jax.data.formats import events, image, listing, npy, spikes
+from bicross_jax.tasks import maps
 
 # Of networks with that input alone.
 KINDS = {"rgb": listing.PICTURES, "spike": spikes.SUFFIXES, "events": events.SUFFIXES}
@@ -229,28 +230,50 @@ def read_windows(
     yield f"{stream.path.stem}_{start:07d}", _read_window(model, stream, start)
 
 
+def fitted(model: Any, given: Fields) -> Fields:
+  """What a network reads of an example, in its size where it takes no other (`Recipe.fixed`).
+
+  Maps are resized whole: pictures to means of their pixels, others to one of them each.
+  """
+  reads, own = wanted(model.inputs), model.recipe.fields
+  out = {name: given[name] for name in reads}
+  for name in fields.maps(reads, own) if model.recipe.fixed else ():
+    size = reads[name].shape[:2]
+    smooth = fields.get(name, own).smooth
+    out[name] = image.resize(out[name], size) if smooth else maps.nearest(out[name], size)
+  return out
+
+
 def sequences(
-  sources: Sequence[Source], model: Any, window: Window, stride: int | None
+  sources: Sequence[Source],
+  model: Any,
+  window: Window,
+  stride: int | None,
+  complete: Callable[[pathlib.Path, Fields], Fields],
 ) -> Iterator[tuple[str, int, Iterator[tuple[str, Fields]]]]:
   """(name, number of frames, iterator of (key, fields)) of every sequence in the sources.
 
-  A sequence is the files of a source or, with a stride, the windows of one stream.
+  A sequence is the files of a source or, with a stride, the windows of one stream. `complete` adds to the
+  fields of an example what is known of its file.
   """
   for source in sources:
     if stride is None:
-      frames = ((path.stem, read(model, path, window)) for path in source.paths)
+      frames = ((p.stem, complete(p, read(model, p, window))) for p in source.paths)
       yield source.name, len(source.paths), frames
       continue
     for path in source.paths:
       if _kind(model.inputs) == "events":
         with _cameras(model, path, window) as cameras:
           starts = event_inputs.starts(cameras, window.start, stride)
-          frames = ((f"{path.stem}_{t:07d}", {"events": cameras.counts(t)}) for t in starts)
+          frames = (
+            (f"{path.stem}_{t:07d}", complete(path, {"events": cameras.counts(t)})) for t in starts
+          )
           yield path.stem, len(starts), frames
         continue
       stream = _stream(path, window)
       starts = window_starts(stream, _steps(model), window.start, stride)
-      yield path.stem, len(starts), read_windows(model, stream, starts)
+      windows = read_windows(model, stream, starts)
+      yield path.stem, len(starts), ((key, complete(path, given)) for key, given in windows)
 
 
 def _read_window(model, stream, start):

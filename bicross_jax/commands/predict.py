@@ -14,7 +14,7 @@ truth may stand beside them. For every input NAME of a depth network there are
   NAME_depth.npy        float32 metres, in the input's size; 0 where the network gives no number
   NAME_depth.png        16 bits, metres x 256 (what is farther than 255.99 m is written as that)
   NAME_uncertainty.npy  float32, where the network has it
-  NAME.ply              a point cloud, where there are intrinsics
+  NAME.ply              a point cloud, with --ply
   NAME.png              a picture: input, prediction and uncertainty, with their scales
 
 and of one that predicts classes NAME_label.png (indexed), NAME_overlay.png (over the RGB picture),
@@ -30,6 +30,12 @@ Of events, --start and --stride are milliseconds after the first event, and a wi
 network for two cameras takes both from MVSEC's file, or from the folder `right` beside the folder `left` that
 holds the input (DSEC), or from --right. Events are rectified by the rectify_map.h5 beside them (DSEC) or by
 the maps in the folder --rectify (MVSEC's *_left_x_map.txt and so on); else they are taken as they are.
+
+Depth is in metres of the camera that the network has learned with. Where the checkpoint says which that is, and
+the camera of the input is known, depth is rescaled to that: from --intrinsics fx,fy,cx,cy (pixels of the
+input), else from the intrinsics in a .npz, else from the EXIF focal length of a picture (that of 35 mm
+film; its 36 mm are the picture's longer side). --intrinsics none leaves depth as it is. A line
+says what was done.
 
 A sequence (a stream with --stride; a folder with more than one file, in the order of the numbers
 in their names) also gives a video, named like the stream or folder. All its frames share one
@@ -47,6 +53,7 @@ from typing import Any
 import numpy as np
 
 from bicross_jax import cli, errors, fields, files, tasks
+from bicross_jax.commands import camera as user
 from bicross_jax.commands import inputs
 from bicross_jax.commands.inputs import Fields
 from bicross_jax.viz import colour, film, panels, video
@@ -70,6 +77,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--video", choices=("mp4", "gif", "none"), default="mp4", help="of a sequence (default mp4)")
   add("--fps", type=float, default=10.0, help="frames a second of the video (default 10)")
   add(
+    "--intrinsics", metavar="FX,FY,CX,CY", help="of the input, in pixels; or none: rescale nothing"
+  )
+  add("--ply", action="store_true", help="write point clouds; the camera must be known")
+  add(
     "--depth_range",
     type=float,
     nargs=2,
@@ -88,6 +99,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.error(f"--fps {args.fps:g} is not in {video.SLOWEST} .. {video.FASTEST}")
   if args.depth_range and not 0 < args.depth_range[0] < args.depth_range[1] < float("inf"):
     parser.error("--depth_range needs 0 < LOW < HIGH")
+  user.parse(args.intrinsics)
+  if args.ply and args.intrinsics == user.UNKNOWN:
+    parser.error("--ply needs a camera, and --intrinsics none says that there is none")
   if args.right and len(args.inputs) > 1:
     parser.error("--right goes with a single input")
   if not os.path.isdir(args.checkpoint):
@@ -112,14 +126,20 @@ def main(argv: Sequence[str]) -> int:
 
   model = inference.load(args.checkpoint, plugins=args.plugin)
   task = tasks.create(model.config.task)
-  if args.depth_range and task.name != "depth":
-    raise errors.UserError(f"--depth_range is of depth; this network predicts {task.name}")
+  for name in ("depth_range", "intrinsics", "ply"):
+    if getattr(args, name) and task.name != "depth":
+      raise errors.UserError(f"--{name} is of depth; this network predicts {task.name}")
   window = inputs.Window(args.start, args.height, args.width, args.right, args.rectify)
   sources = inputs.suitable(sources, model.inputs, args.stride is not None)
   inputs.check(sources, model, window, args.stride)
+  camera = user.User(args.intrinsics, model.camera, args.ply, model.recipe.fields)
+  paths = (path for source in sources for path in source.paths)
+  camera.check(paths, windows=args.stride is not None)
   writer = Writer(args, task, model.recipe.fields)
-  for name, count, frames in inputs.sequences(sources, model, window, args.stride):
-    writer.write(name, count, predict(model, task, frames))
+  for name, count, frames in inputs.sequences(sources, model, window, args.stride, camera.complete):
+    writer.write(name, count, camera.rescaled(predict(model, task, frames)))
+  if task.name == "depth":
+    print(camera)
   print(writer.summary())
   return 0
 
@@ -174,7 +194,8 @@ class Writer:
       found.add(predictions)
       size = _size(given, self._own)
       fitted = self._task.fit(predictions, size)
-      seen = {n: x for n, x in given.items() if n not in self._task.truth}
+      left_out = (*self._task.truth, *(() if self._args.ply else ("intrinsics",)))
+      seen = {n: x for n, x in given.items() if n not in left_out}
       self._task.write(self._args.output, key, seen | fitted)
       example = {"key": key, **given, "prediction": {"prediction": fitted}}
       scales = self._scales(example)
@@ -286,7 +307,7 @@ def predict(
   """
   carry, first = (), True
   for key, given in frames:
-    batch = {name: given[name][None] for name in inputs.wanted(model.inputs)}
+    batch = {name: x[None] for name, x in inputs.fitted(model, given).items()}
     if "reset" in model.inputs:
       batch["reset"] = np.array([first])
     predictions, carry = model.step(batch, carry)

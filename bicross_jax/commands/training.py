@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from bicross_jax import errors, inference, recipes, tasks
+from bicross_jax import cameras, errors, inference, recipes, tasks
 from bicross_jax.config import grammar
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.train import checkpoints, devices, loop, processes, runs, state
@@ -72,6 +72,7 @@ def run(config, workdir=None, root="runs") -> dict:
       parents,
       durations=resolved.train,
       examples=examples,
+      about={"camera": cameras.trained(resolved, recipe)},
     )
 
 

@@ -14,6 +14,11 @@ A video of either over a sequence, on one scale throughout:
     visualize.py --checkpoint RUN --video drive.mp4
     visualize.py --strip MonoCross=RUN BiCross=RUN --data.domain=foggy --video drive.gif
 
+Every map of a file of disparities (see eval.py), in colours from its minimum to its 95th percentile, as
+disp0.png, disp1.png, ... in the folder --output, or in disps_vis beside the file:
+
+    visualize.py --disparities disparities.npy
+
 The sequence is a drive through the synthetic world, or the frames of a part of another set in
 their order (predict.py makes videos of files).
 """
@@ -26,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from bicross_jax import cli, errors, files, tasks
-from bicross_jax.commands import evaluate
+from bicross_jax.commands import disparities, evaluate
 from bicross_jax.config import grammar
 from bicross_jax.data.dataset import PARTS
 from bicross_jax.viz import cells, film, panels, video
@@ -48,9 +53,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   what = parser.add_mutually_exclusive_group(required=True)
   what.add_argument("--checkpoint", help="a run's folder, or one checkpoint in it")
+  what.add_argument("--disparities", metavar="FILE.npy", help="saved disparities to draw")
   what.add_argument("--strip", nargs="+", metavar="NAME=RUN", help="networks to compare")
   add = parser.add_argument
-  add("--output", help="the PNG file to write")
+  add("--output", help="the PNG file to write (of --disparities: the folder)")
   add("--video", help="the .mp4 or .gif file to write")
   add("--part", choices=PARTS, default="test")
   add("--examples", type=int, default=4, help="rows of the picture")
@@ -63,6 +69,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   for item in args.overrides:
     if not item.startswith("data."):
       raise errors.UserError(f"unknown argument --{item}; fields are set as --data.key=value")
+  if args.disparities:
+    if args.video or args.overrides:
+      raise errors.UserError("--disparities goes with --output alone")
+    return args
   if not (args.output or args.video):
     raise errors.UserError("nothing to do: give --output FILE.png, --video FILE.mp4 or both")
   for name, least in (("examples", 1), ("frames", 1), ("first", 0)):
@@ -81,6 +91,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
   """Draws what the arguments say; returns the exit status."""
   args = parse(argv)
+  if args.disparities:
+    folder = disparities.folder_of(args.disparities, args.output)
+    count = disparities.draw(args.disparities, folder)
+    print(f"written: {count} picture(s) in {errors.shown(folder)}")
+    return 0
 
   from bicross_jax import inference  # heavy, so only once the arguments are right
 

@@ -315,7 +315,8 @@ def _parse(key: str, text: str, kind: type, current):
     raise errors.UserError(f"config field {key!r} is true or false, not {text!r}")
   if kind is tuple:
     parts = [p for p in text.strip("()").split(",") if p.strip()]
-    each = type(current[0]) if current else str
+    numbers = bool(parts) and all(p.strip().isdecimal() for p in parts)
+    each = type(current[0]) if current else int if numbers else str
     return tuple(_parse(key, p.strip(), each, None) for p in parts)
   if kind in (int, float, str):
     try:

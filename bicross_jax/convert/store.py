@@ -13,7 +13,7 @@ import uuid
 
 import orbax.checkpoint as ocp
 
-from bicross_jax import errors, files
+from bicross_jax import cameras, errors, files
 from bicross_jax.convert.torch_state import Converted
 from bicross_jax.train import runs
 from bicross_jax.train.state import Recipe
@@ -63,6 +63,7 @@ def write(
     "versions": runs.versions(),
     "source": {"file": source, "naming": converted.naming.title, "notes": converted.notes},
     "part": converted.naming.part,
+    "camera": cameras.trained(config, recipe),
   }
   try:
     with errors.writing(folder):

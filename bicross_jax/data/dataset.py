@@ -59,6 +59,21 @@ class DataSet(abc.ABC):
       errors.UserError: files that are missing, a folder that cannot be written, a damaged copy.
     """
 
+  def camera(self, config: Any) -> tuple[float, float]:
+    """The camera of the training examples; 0 is what nobody knows.
+
+    Args:
+      config: a data section.
+
+    Returns:
+      (focal length over the width of the view, metres to the stereo partner).
+
+    Raises:
+      errors.UserError: the set would know it from files that are not there.
+    """
+    del config
+    return 0.0, 0.0
+
   def drive(self, config: Any, count: int, fps: float) -> Iterator[dict[str, np.ndarray]]:
     """Consecutive frames of a made recording, with the fields of `fields`, `key` and `reset`.
 

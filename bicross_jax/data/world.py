@@ -82,6 +82,11 @@ class World(DataSet):
       world.World, world.WorldConfig(**parameters), storage.root(config.data_dir)
     )
 
+  def camera(self, config: Any) -> tuple[float, float]:
+    """That of the domain's rig; see `DataSet.camera`."""
+    rig = domains.DOMAINS[config.domain].rig
+    return rig.focal, rig.baseline
+
   def drive(self, config: Any, count: int, fps: float) -> Iterator[dict[str, np.ndarray]]:
     """A drive through scenes, the same in all domains; see `DataSet.drive`."""
     sensors, domain = _sensors(config), domains.DOMAINS[config.domain]

@@ -43,6 +43,7 @@ def evaluate_all(
   batches: Batches,
   protocol: Any,
   own: Mapping[str, fields.Field] | None = None,
+  also: Callable[[str, tasks.Maps, tasks.Truth], None] | None = None,
 ) -> dict[str, Report]:
   """What a task finds of several predictors in one pass over the batches, image by image.
 
@@ -57,6 +58,7 @@ def evaluate_all(
       truths has one entry a real row, in order (`tasks.Truth`).
     protocol: of the task; what is compared, and how.
     own: fields that the recipe declares.
+    also: called with a predictor's name, what is judged of an image and its truth, image by image.
 
   Returns:
     {name: Report}.
@@ -79,10 +81,10 @@ def evaluate_all(
       predictions, carries[name] = predict(batch, carries[name])
       found[name] = _judged(task, predictions)
     if pending is not None:
-      _judge(task, *pending, protocol, rows)
+      _judge(task, *pending, protocol, rows, also)
     pending = found, np.asarray(batch["mask"]), truths
   if pending is not None:
-    _judge(task, *pending, protocol, rows)
+    _judge(task, *pending, protocol, rows, also)
   return {name: Report(found, task.summarise(found)) for name, found in rows.items()}
 
 
@@ -132,7 +134,7 @@ def _judged(task, predictions):
   return found
 
 
-def _judge(task, found, mask, truths, protocol, rows):
+def _judge(task, found, mask, truths, protocol, rows, also):
   """Appends to rows what the task finds of the real rows of a batch."""
   for name, predictions in found.items():
     maps = {key: np.asarray(x) for key, x in predictions.items()}
@@ -142,5 +144,8 @@ def _judge(task, found, mask, truths, protocol, rows):
         f"predictions {shapes}, mask {mask.shape} with {mask.sum()} real rows, {len(truths)} truths"
       )
     for i, truth in zip(np.flatnonzero(mask), truths, strict=True):
-      row = task.judge({key: x[i] for key, x in maps.items()}, truth, protocol)
+      one = {key: x[i] for key, x in maps.items()}
+      if also is not None:
+        also(name, one, truth)
+      row = task.judge(one, truth, protocol)
       rows[name].append({"key": truth["key"]} | row)

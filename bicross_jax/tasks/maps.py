@@ -22,3 +22,15 @@ def resize(x: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarr
     return x
   resized = cv2.resize(x, (size[1], size[0]), interpolation=INTERPOLATIONS[interpolation])
   return resized.reshape(*size, *x.shape[2:])
+
+
+def nearest(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """A map [h, w, ...] in another size [H, W, ...], each pixel that of the nearest centre.
+
+  Row i of H is row floor((i + 0.5) h / H) (as scikit-image resizes with order 0), which is not
+  `resize`'s floor(i h / H).
+  """
+  rows, columns = (
+    (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, x.shape[:2], strict=True)
+  )
+  return x[rows[:, None], columns[None, :]]

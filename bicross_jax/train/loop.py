@@ -83,6 +83,7 @@ def run(
   *,
   durations: Mapping[str, int],
   examples: int,
+  about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Trains, or goes on with, the run of a folder.
 
@@ -103,6 +104,7 @@ def run(
     durations: {"steps", "log_every", "validate_every", "checkpoint_every"}, in steps.
     examples: how many training examples there are; kept in every checkpoint. A run goes on only
       with as many.
+    about: what else the meta of every checkpoint says.
 
   Returns:
     {"metric", "mode", "before", "after" (validation metrics), "best" {"step", "value"}, "steps",
@@ -136,7 +138,7 @@ def run(
   with contextlib.ExitStack() as stack:
     processes.by_first(lambda: stack.enter_context(runs.locked(workdir)))
     stopping = stack.enter_context(termination.Termination())
-    saver = stack.enter_context(saving.Saver(workdir, recipe, config, examples))
+    saver = stack.enter_context(saving.Saver(workdir, recipe, config, examples, about))
     training = _Training(recipe, validate, durations, workdir, stopping, saver)
     training.begin(first, keys.named_key(root, "train"), time.perf_counter() - began)
     shown = stack.enter_context(progress.Progress(training.step, durations["steps"], workdir.name))

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from bicross_jax import errors, files
+from bicross_jax.train.state import Camera
 
 _DEEPEST = 20  # how far sections of a config are nested at the most
 
@@ -51,6 +52,20 @@ def _is_flat(value):
   return isinstance(value, dict) and all(x is None or _is_number(x) for x in value.values())
 
 
+def _is_camera(value):
+  """Whether a value is None or has the fields of `state.Camera`."""
+  if value is None:
+    return True
+  fields = Camera()._asdict()
+  return (
+    isinstance(value, dict)
+    and value.keys() == fields.keys()
+    and all(type(value[name]) is bool for name in ("metric", "whole"))
+    and all(_is_number(x) and x >= 0 for x in value.values())
+    and (value["whole"] or value["width"] > 0)
+  )
+
+
 def _is_config(value):
   """Whether a value is a dict that is not nested deeper than configs are."""
   level = [value] if isinstance(value, dict) else []
@@ -72,5 +87,6 @@ _FORMS = {
     "an object of texts",
   ),
   "examples": (lambda x: x is None or (type(x) is int and x >= 0), "a number of examples"),
+  "camera": (_is_camera, "a camera"),
   "part": (lambda x: isinstance(x, str), "a text"),
 }

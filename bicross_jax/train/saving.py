@@ -34,7 +34,12 @@ class Saver:
   """Writes one run's checkpoints and metrics. A context manager."""
 
   def __init__(
-    self, workdir: str | os.PathLike, recipe: Recipe, config: Mapping[str, Any], examples: int
+    self,
+    workdir: str | os.PathLike,
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    examples: int,
+    about: Mapping[str, Any] | None = None,
   ):
     """Opens the checkpoints of the folder.
 
@@ -43,9 +48,10 @@ class Saver:
       recipe: what is trained.
       config: as written; kept in every checkpoint's meta.
       examples: how many training examples there are; likewise.
+      about: what else the meta says.
     """
     self._workdir, self._recipe = pathlib.Path(workdir), recipe
-    self._config, self._examples = config, examples
+    self._config, self._examples, self._about = config, examples, dict(about or {})
     self._open = contextlib.ExitStack()
     self._store = self._open.enter_context(checkpoints.Checkpoints(workdir))
     self._writers = []
@@ -147,6 +153,7 @@ class Saver:
     name, mode = self._recipe.metric
     metrics = record.metrics if record.validated == step else {}
     return {
+      **self._about,
       "step": step,
       "which": self._recipe.publishes,
       "metric": {"name": name, "mode": mode, "value": metrics.get(name)},

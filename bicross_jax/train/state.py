@@ -61,6 +61,24 @@ class Uncertainty(NamedTuple):
   measure: Callable[[Variables, Mapping[str, Any], Batch, int], Predictions]
 
 
+class Camera(NamedTuple):
+  """The camera that a network of depth has learned metres of (`bicross_jax.cameras`).
+
+  Attributes:
+    metric: whether its depth is in metres, for that camera.
+    focal: focal length over the width of what the network sees; 0: not known here.
+    baseline: metres to the stereo partner it learned from; 0: not known here.
+    whole: whether it sees pictures resized whole to a size of its own; False: their pixels as they are.
+    width: pixels of what it saw in training, where it is not `whole`; else 0.
+  """
+
+  metric: bool = True
+  focal: float = 0.0
+  baseline: float = 0.0
+  whole: bool = False
+  width: int = 0
+
+
 class Recipe(NamedTuple):
   """What one stage of one system trains: pure functions over pytrees (docs/architecture.md).
 
@@ -90,6 +108,9 @@ class Recipe(NamedTuple):
     inspect: as `predict`, with what pictures show besides ("feature", float[B, h, w, C]); None: no more.
     uncertainty: measures of uncertainty that can be compared, or None.
     fields: fields of the recipe's own, besides `fields.FIELDS`.
+    camera: of a network of depth; what it leaves open, the data set may say. None: nobody says.
+    fixed: whether `predict` takes maps of sizes that suit the network alone; whoever has others resizes
+      them whole to the size of `batch_spec`.
   """
 
   init: Callable[[jax.Array, Mapping[str, Variables]], TrainState]
@@ -106,6 +127,8 @@ class Recipe(NamedTuple):
   inspect: Callable[[Variables, Batch, Carry], tuple[Predictions, Carry]] | None = None
   uncertainty: Uncertainty | None = None
   fields: Mapping[str, Field] = {}
+  camera: Camera | None = None
+  fixed: bool = False
 
 
 def streams(batch_spec: Mapping[str, Any]) -> dict[str, Mapping[str, jax.ShapeDtypeStruct]]:

@@ -25,7 +25,8 @@ class Data:
   def batches(self, spec, *, seed, own_fields):
     del seed, own_fields
     self.opened.append(tuple(spec))
-    return types.SimpleNamespace(evaluation=self._evaluation)
+    sizes = dict.fromkeys(("train", "validation", "test"), self.examples)
+    return types.SimpleNamespace(evaluation=self._evaluation, sizes=sizes)
 
   def _evaluation(self, part, truth=("depth",)):
     for begin in range(0, self.examples, 2):

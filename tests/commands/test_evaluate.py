@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bicross_jax import cli, errors, inference
+from bicross_jax import cli, errors, inference, tasks
 from bicross_jax.commands import evaluate
 from bicross_jax.tasks import depth
 from tests.commands import fakes
@@ -14,7 +14,7 @@ from tests.commands import fakes
 @pytest.fixture
 def run(tmp_path, monkeypatch):
   """A run's folder whose checkpoint is the made-up network."""
-  monkeypatch.setattr(inference, "load", lambda path, which, plugins: fakes.model())
+  monkeypatch.setattr(inference, "load", lambda *unused: fakes.model())
   return fakes.run_folder(tmp_path)
 
 
@@ -45,6 +45,17 @@ def test_what_is_tested_can_be_chosen(run, monkeypatch, capsys):
   shown = capsys.readouterr().out
   assert "world/clear/validation" in shown and "eval-world-clear-validation-source-kitti" in shown
   assert shown.splitlines()[2].split()[2] == "0.000"  # a factor is taken away
+
+
+def test_fields_of_the_network_can_be_changed(run, monkeypatch):
+  fakes.pipeline(monkeypatch)
+  asked = []
+  monkeypatch.setattr(inference, "load", lambda *args: asked.append(args) or fakes.model())
+  argv = ["--checkpoint", str(run), "--config.output=-1", "--data.domain=foggy"]
+  assert evaluate.main(argv) == 0
+  assert asked[0][3] == ["output=-1"]
+  folder = run / "eval-world-foggy-test"
+  assert json.loads((folder / "summary.json").read_text())["changes"] == ["output=-1"]
 
 
 def test_without_the_training_data_the_network_is_tested_all_the_same(run, monkeypatch, capsys):
@@ -106,6 +117,7 @@ def test_a_recipe_that_needs_no_labels_says_its_scores(run, monkeypatch, capsys)
     (["--checkpoint", "run", "--output", "file/inside"], "is no folder"),
     (["--checkpoint", "run", "--model.width=3"], "--data.key=value and --eval.key=value"),
     (["--checkpoint", "run", "--data.height"], "--data.height"),
+    (["--checkpoint", "run", "--config.output"], "--config.output"),
     (["--checkpoint", "run", "--part", "tset"], "tset"),
     (["--checkpoint", "run", "--config", "no.py:stage"], "no.py"),
   ],
@@ -153,6 +165,14 @@ def test_fields_keep_their_type_and_wrong_ones_are_named():
       evaluate.test_config(config, **change)
 
 
+def test_a_size_of_the_truth_is_two_numbers():
+  where = evaluate.test_config(fakes.config(), overrides=["eval.truth_size=375,1242"])
+  assert where.protocol.truth_size == (375, 1242)
+  assert evaluate.test_config(fakes.config()).protocol.truth_size == ()
+  with pytest.raises(errors.UserError, match="truth_size=.'high',.*height and width"):
+    evaluate.test_config(fakes.config(), overrides=["eval.truth_size=high"])
+
+
 def test_a_network_of_the_world_is_tested_on_any_set():
   texts = ["name=kitti", "domain=eigen", "data_dir=/data/kitti", "allow_missing=true", "limit=5"]
   texts += ["parts.test=2011_09_26_drive_0003_sync,2011_09_26_drive_0005_sync", "crop=none"]
@@ -161,6 +181,16 @@ def test_a_network_of_the_world_is_tested_on_any_set():
   assert found.allow_missing is True and found.limit == 5 and found.crop == "none"
   assert found.parts.test == ("2011_09_26_drive_0003_sync", "2011_09_26_drive_0005_sync")
   assert found.height == 20 and evaluate.test_config(fakes.config()).data.data_dir is None
+
+
+def test_the_truth_is_read_where_the_set_gives_none_unasked():
+  task = tasks.create("depth")
+  texts = ["data.name=kitti_stereo", "data.domain=eigen", "data.data_dir=/data/kitti"]
+  where = evaluate.test_config(fakes.config(), overrides=texts)
+  assert evaluate.with_truth(where, task, ("rgb",)).data.sensors == ("rgb", "depth")
+  assert where.data.sensors == ()
+  world = evaluate.test_config(fakes.config())
+  assert evaluate.with_truth(world, task, ("rgb",)) is world
 
 
 def test_another_config_says_where():

@@ -9,7 +9,7 @@ import numpy as np
 H, W, STEPS = 24, 40, 16
 
 
-def model(inputs, step, task="depth", fields=None, **config):
+def model(inputs, step, task="depth", fields=None, fixed=False, camera=None, **config):
   """A network.
 
   Args:
@@ -17,6 +17,8 @@ def model(inputs, step, task="depth", fields=None, **config):
     step: (batch, carry) -> (predictions, carry).
     task: what it predicts.
     fields: of its recipe's own.
+    fixed: whether it takes one size alone.
+    camera: that it learned with.
     **config: further sections.
   """
   specs = {
@@ -27,10 +29,11 @@ def model(inputs, step, task="depth", fields=None, **config):
     config=ml_collections.ConfigDict({"task": task, **config}),
     inputs=specs,
     recipe=types.SimpleNamespace(
-      fields=fields or {}, inputs=tuple(inputs), batch_spec=lambda: specs
+      fields=fields or {}, inputs=tuple(inputs), batch_spec=lambda: specs, fixed=fixed
     ),
     step=step,
     inspect=step,
+    camera=camera,
   )
 
 

@@ -223,7 +223,7 @@ def test_the_point_cloud_and_the_error_where_the_file_knows_more(use, tmp_path):
     intrinsics=np.array([[30, 0, 20], [0, 30, 12], [0, 0, 1]], np.float32),
     depth=np.full((24, 40), 9, np.float32),
   )
-  assert use(toy.pictures())(tmp_path / "a.npz", "--output", tmp_path / "out") == 0
+  assert use(toy.pictures())(tmp_path / "a.npz", "--ply", "--output", tmp_path / "out") == 0
   assert _names(tmp_path / "out") == {"a.png", "a.ply"} | {f"a_{end}" for end in ENDINGS}
   with Image.open(tmp_path / "out" / "a.png") as picture:  # RGB, depth, prediction, error, ...
     assert picture.width == pytest.approx(110 * (5 * 2.66 + 0.06), abs=2)

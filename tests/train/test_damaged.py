@@ -140,6 +140,16 @@ def test_meta_that_is_something_else(run, text, words):
     assert "\n" not in str(error.value) and "checkpoints/3" in str(error.value)
 
 
+CAMERA = {"metric": True, "focal": 0.6, "baseline": 0.5, "whole": False, "width": 160}
+
+
+@pytest.mark.parametrize("camera", [None, CAMERA, {**CAMERA, "whole": True, "width": 0}])
+def test_a_camera_in_the_meta(run, camera):
+  folder = run / "checkpoints/3"
+  (folder / "meta/metadata").write_text(json.dumps({**META, "camera": camera}))
+  assert metadata.read(folder)["camera"] == camera
+
+
 @pytest.mark.parametrize(
   "field, value",
   [
@@ -155,6 +165,8 @@ def test_meta_that_is_something_else(run, text, words):
     *(("versions", x) for x in (None, [], {"jax": 1})),
     *(("examples", x) for x in ("8", -8, 1.5)),
     ("part", 3),
+    *(("camera", x) for x in (3, [], {}, {**CAMERA, "focal": "0.6"}, {**CAMERA, "metric": 1})),
+    *(("camera", {**CAMERA, **x}) for x in ({"focal": -1}, {"width": 0}, {"lens": 1})),
   ],
   ids=lambda x: str(x)[:30],
 )

@@ -32,6 +32,8 @@ _DAMAGE = (
 _PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 _MOST_BYTES_A_BYTE = 1100  # neither deflate nor JPEG makes a picture smaller by more than this
 _ALWAYS_FINE = 1 << 20
+_EXIF_IFD, _FOCAL_35MM = 0x8769, 0xA405
+_LONGEST = 10_000  # mm; no lens is longer
 _ORIENTATION = 0x0112  # EXIF; 1 is upright
 _UPRIGHT = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -78,6 +80,58 @@ def size(path) -> tuple[int, int]:
       return (image.width, image.height) if turned else (image.height, image.width)
   except _DAMAGE as error:
     raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
+
+
+def focal_35mm(path) -> float | None:
+  """The focal length that the EXIF block of a picture gives for 35 mm film, in millimetres.
+
+  A lens of f mm sees what one of f / 36 of the width sees, on pictures that lie.
+
+  Args:
+    path: a PNG or JPEG file.
+
+  Returns:
+    FocalLengthIn35mmFilm; None where nobody has written it down (0 means that, too).
+
+  Raises:
+    errors.BadFileError: the file cannot be read, its EXIF block is damaged, or there is no such lens.
+  """
+  files.size(path)
+  try:
+    with _open(path, ("PNG", "JPEG")) as image:
+      data = image.info.get("exif")
+  except _DAMAGE as error:
+    raise errors.BadFileError(path, f"cannot be decoded: {error}", "PNG or JPEG") from error
+  if not data:
+    return None
+  exif = Image.Exif()
+  try:
+    with warnings.catch_warnings(record=True) as told:  # Pillow reads on behind what is damaged
+      warnings.simplefilter("always")
+      exif.load(data)
+      found = exif.get_ifd(_EXIF_IFD).get(_FOCAL_35MM)
+  except _DAMAGE as error:
+    raise errors.BadFileError(path, f"has a damaged EXIF block: {_brief(error)}") from error
+  if found is None and told:
+    raise errors.BadFileError(path, f"has a damaged EXIF block: {_brief(told[0].message)}")
+  if found is None or found == 0:
+    return None
+  if not isinstance(found, int) or not 0 < found <= _LONGEST:
+    raise errors.BadFileError(
+      path, f"has a damaged EXIF block: its focal length in 35 mm film is {str(found)[:40]!r}"
+    )
+  return float(found)
+
+
+def _brief(message) -> str:
+  return " ".join(str(message).split())[:100]
+
+
+def resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """A picture uint8[h, w, 3] in another size (height, width): means of its pixels, by Lanczos."""
+  if rgb.shape[:2] == tuple(size):
+    return rgb
+  return np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS))
 
 
 def decode(

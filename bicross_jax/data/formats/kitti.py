@@ -105,7 +105,9 @@ def eigen_depth(points: np.ndarray, projection: np.ndarray, shape: tuple[int, in
   """The depth map of a scan that the Eigen split is evaluated on.
 
   Points with x >= 0 are projected to pixel (round(u) - 1, round(v) - 1); the depth is the
-  velodyne's x, not the camera's z; the nearest point of a pixel wins.
+  velodyne's x, not the camera's z; the nearest point of a pixel wins. As published, points that lie
+  ahead of the velodyne and behind the camera, 0.27 m farther on, are projected too (through its centre);
+  of real scans they fall outside the image.
 
   Args:
     points: float32[N, 4].
@@ -121,8 +123,8 @@ def eigen_depth(points: np.ndarray, projection: np.ndarray, shape: tuple[int, in
   depth = points[:, 0].copy()
   points[:, 3] = 1
   u, v, z = projection @ points.T
-  ahead = z > 0
-  u, v, z, depth = u[ahead], v[ahead], z[ahead], depth[ahead]
+  seen = z != 0
+  u, v, z, depth = u[seen], v[seen], z[seen], depth[seen]
   column, row = np.round(u / z) - 1, np.round(v / z) - 1
   inside = (column >= 0) & (row >= 0) & (column < shape[1]) & (row < shape[0])
   index = row[inside].astype(np.int64) * shape[1] + column[inside].astype(np.int64)

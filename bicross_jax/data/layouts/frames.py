@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bicross_jax import errors, folders
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
-from bicross_jax.data.layouts.readers import Reader
+from bicross_jax.data.layouts.readers import Asked, Reader
 
 STREAMS = "spike"  # folder of the streams made for a published layout
 HELD_OUT = 10  # one of so many training sequences or frames validates
@@ -118,6 +118,25 @@ class FrameSet(DataSet):
       dataset=self, domain=config.domain, part=part, found=found, fields=fields, steps=config.steps
     )
     return storage.prepare(frames.Frames, chosen, storage.root())
+
+  def camera(self, config: Any) -> tuple[float, float]:
+    """That of the first training frame, of a set with intrinsics; see `DataSet.camera`."""
+    if "intrinsics" not in self.readers:
+      return 0.0, 0.0
+    found = self.finders(config.data_dir, config.domain, config.get("parts"))
+    recordings = found["train"]() if "train" in found else []
+    frame = next((frame for recording in recordings for frame in recording.frames), None)
+    if frame is None:
+      return 0.0, 0.0
+
+    def read(name, size=None):
+      asked = Asked(frame.files[name], size, config.steps, frame.side)
+      return self.readers[name].read(asked)
+
+    size = read(next(iter(self.readers))).shape[:2]
+    width = size[1] if config.get("crop", "bottom") == "resize" else config.width
+    baseline = abs(float(read("baseline", size))) if "baseline" in self.readers else 0.0
+    return float(read("intrinsics", size)[0, 0]) / width, baseline
 
   def finders(
     self,

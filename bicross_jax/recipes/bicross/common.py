@@ -79,6 +79,11 @@ def network_input(config, batch, modality: str = "") -> jax.Array:
   )
 
 
+def camera(config) -> train_state.Camera:
+  """The camera that a network learns with; the scale-invariant loss knows no metres."""
+  return train_state.Camera(metric=config.loss.depth != "ssi", whole=True)
+
+
 def valid_pixels(config, depth: jax.Array) -> jax.Array:
   """bool[B, H, W]: labels, or pseudo labels, that training counts, by `config.loss`."""
   return masks.valid(

@@ -165,6 +165,7 @@ def create(config) -> train_state.Recipe:
     on_validation=common.on_validation(config),
     publishes=published,
     inspect=common.inspector(config, module),
+    camera=common.camera(config),
     uncertainty=uncertainty.measures(config, module),
   )
 

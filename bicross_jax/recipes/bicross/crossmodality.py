@@ -87,6 +87,7 @@ def create(config) -> train_state.Recipe:
     metric=("abs_rel", "min"),
     on_validation=common.on_validation(config),
     inspect=common.inspector(config, student),
+    camera=common.camera(config),
   )
 
 

@@ -85,4 +85,5 @@ def supervised(
     metric=("abs_rel", "min"),
     on_validation=common.on_validation(config),
     inspect=common.inspector(config, module),
+    camera=common.camera(config),
   )

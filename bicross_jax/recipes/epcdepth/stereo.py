@@ -72,6 +72,8 @@ def create(config) -> train_state.Recipe:
     metric=("abs_rel" if by_depth else "photometric", "min"),
     score=None if by_depth else lambda variables, batch: score(config, module, variables, batch),
     inspect=common.predictor(config, module, feature=True),
+    camera=train_state.Camera(focal=config.rig.focal, baseline=config.rig.baseline, whole=True),
+    fixed=True,
   )
 
 

@@ -87,6 +87,7 @@ def create(config) -> train_state.Recipe:
     networks={config.model.name: module},
     metric=("mde", "min"),
     inspect=inspect,
+    camera=train_state.Camera(),
   )
 
 

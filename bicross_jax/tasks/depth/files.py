@@ -8,6 +8,7 @@ import numpy as np
 from bicross_jax import files
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import npy
+from bicross_jax.ops import geometry
 
 PNG_DIVISOR = depth_files.KITTI
 NEAREST, FARTHEST = 1e-3, 65535 / PNG_DIVISOR  # metres; what 16 bits hold
@@ -66,11 +67,10 @@ def point_cloud(
   Returns:
     float32[N, 3] metres in the camera's frame (x right, y down, z forward), uint8[N, 3].
   """
-  v, u = np.nonzero(depth > 0)
-  z = np.asarray(depth, np.float64)[v, u]
-  rays = np.linalg.solve(np.asarray(intrinsics, np.float64), np.stack([u, v, np.ones_like(u)]))
-  points = (rays * z).T.astype(np.float32)
-  colours = np.full((len(z), 3), _WHITE, np.uint8) if rgb is None else np.asarray(rgb)[v, u]
+  known = np.asarray(depth) > 0
+  points = geometry.back_project(np.asarray(depth, np.float64), np.asarray(intrinsics, np.float64))
+  points = points[known].astype(np.float32)
+  colours = np.full(points.shape, _WHITE, np.uint8) if rgb is None else np.asarray(rgb)[known]
   return points, colours
 
 

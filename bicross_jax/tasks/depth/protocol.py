@@ -12,6 +12,7 @@ from bicross_jax.tasks.depth import metrics
 SCALINGS = ("none", "median", "stereo")
 SPACES = ("depth", "disparity")
 TINY = 1e-8  # keeps quotients of depths and disparities finite
+LARGEST = 16384  # pixels of a side
 
 
 class Protocol(NamedTuple):
@@ -32,6 +33,9 @@ class Protocol(NamedTuple):
     flip: the prediction is averaged with that of the mirrored input (`postprocess.flipped`).
     cutoffs: the mean depth error is also taken over the pixels with truth below 10, 20 and 30 m
       (`metrics.CUTOFFS`).
+    truth_size: (height, width) that truth is brought to before it is compared, by nearest neighbour
+      (`maps.nearest`); (): as it is.
+    all_truth: every known pixel counts, nearer than min_depth and farther than max_depth too.
   """
 
   min_depth: float = 1e-3
@@ -43,6 +47,8 @@ class Protocol(NamedTuple):
   space: str = "depth"
   flip: bool = False
   cutoffs: bool = False
+  truth_size: tuple[int, ...] = ()
+  all_truth: bool = False
 
 
 _KITTI = Protocol(interpolation="bilinear", space="disparity")
@@ -55,8 +61,12 @@ PROTOCOLS = {
   "kitti_eigen_median": _KITTI._replace(scaling="median"),
   "kitti_eigen_stereo": _KITTI._replace(scaling="stereo"),
   "kitti_eigen_50": _KITTI._replace(min_depth=1.0, max_depth=50.0),
+  # As Peng et al. 2021 evaluate: truth of every frame is brought to 375x1242.
+  "kitti_eigen_375": _KITTI._replace(truth_size=(375, 1242)),
+  # KITTI's official ground truth of the Eigen frames (Uhrig et al. 2017), as Godard et al. 2019.
+  "kitti_benchmark": _KITTI._replace(crop="none", all_truth=True),
   # Networks of another scale on NYU v2 as Peng et al. 2021 test them.
-  "nyu": Protocol(0.1, 10.0, "none", "median", interpolation="bilinear"),
+  "nyu": Protocol(0.1, 10.0, "none", "median", interpolation="bilinear", all_truth=True),
   # Make3D's criterion C1: truth below 70 m.
   "make3d_c1": Protocol(max_depth=70.0, crop="none", scaling="median", interpolation="nearest"),
   # Mean depth errors of MVSEC: no crop, and no cap below what a lidar sees.
@@ -83,6 +93,11 @@ def check(protocol: Protocol) -> None:
   for field in ("min_depth", "max_depth", "factor"):
     if not 0 < (value := getattr(protocol, field)) < np.inf:
       raise errors.UserError(f"protocol.{field}={value!r} is not a positive number")
+  size = protocol.truth_size
+  if size and (len(size) != 2 or not all(type(n) is int and 0 < n <= LARGEST for n in size)):
+    raise errors.UserError(
+      f"protocol.truth_size={size!r} is no height and width of 1 to {LARGEST} pixels"
+    )
   if protocol.min_depth >= protocol.max_depth:
     raise errors.UserError(
       f"protocol.min_depth={protocol.min_depth} is not below max_depth={protocol.max_depth}"
@@ -96,8 +111,35 @@ def known_depth(depth: np.ndarray) -> np.ndarray:
 
 def valid_pixels(truth: np.ndarray, protocol: Protocol) -> np.ndarray:
   """bool[H, W]: pixels of the whole frame that count."""
-  in_range = (truth > protocol.min_depth) & (truth < protocol.max_depth)
+  if protocol.all_truth:
+    in_range = truth > 0
+  else:
+    in_range = (truth > protocol.min_depth) & (truth < protocol.max_depth)
   return in_range & crops.mask(protocol.crop, *truth.shape)
+
+
+def compared_truth(
+  truth: np.ndarray, view: tuple[int, int, int, int], protocol: Protocol
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+  """The truth in the size in which it is compared, and where the view lies in that.
+
+  Args:
+    truth: float32[h, w] metres of the whole frame.
+    view: as in `paste`.
+    protocol: its `truth_size`.
+
+  Returns:
+    (float32[H, W], (top, left, height, width) in whole pixels of it).
+  """
+  if not protocol.truth_size or truth.shape == tuple(protocol.truth_size):
+    return truth, view
+  top, left, height, width = map(int, view)
+  spans = (top, top + height), (left, left + width)
+  (top, bottom), (left, right) = (
+    [(2 * edge * new + old) // (2 * old) for edge in span]  # rounded
+    for span, new, old in zip(spans, protocol.truth_size, truth.shape, strict=True)
+  )
+  return maps.nearest(truth, protocol.truth_size), (top, left, bottom - top, right - left)
 
 
 def paste(
@@ -143,7 +185,7 @@ def predicted_frame(
 
   Args:
     prediction: float[h, w] metres, or any unit where the protocol scales.
-    truth: float32[H, W] metres, whole frame, 0 = unknown.
+    truth: float32[H, W] metres, whole frame, 0 = unknown; in the size that is compared.
     view: as in `paste`.
     protocol: what to do.
 
@@ -174,7 +216,7 @@ def measure(
     `metrics.measure`, `metrics.mde` at every cut-off (NaN without a pixel below it) and "pixels",
     "nan_pixels"; "scale" too with scaling "median".
   """
-  truth = known_depth(truth)
+  truth, view = compared_truth(known_depth(truth), view, protocol)
   frame, missing, factor = predicted_frame(prediction, truth, view, protocol)
   valid = valid_pixels(truth, protocol)
   row = metrics.measure(frame, truth, valid)

@@ -104,7 +104,7 @@ def pixels(
   Raises:
     errors.UserError: a prediction or an uncertainty that is not finite where it counts.
   """
-  truth = protocols.known_depth(truth)
+  truth, view = protocols.compared_truth(protocols.known_depth(truth), view, protocol)
   frame, missing, _ = protocols.predicted_frame(prediction, truth, view, protocol)
   top, left, height, width = map(int, view)
   seen = np.zeros(truth.shape, bool)

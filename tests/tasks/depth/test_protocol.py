@@ -197,3 +197,9 @@ def test_real_ground_truth(samples):
   row = protocols.measure(seen, truth, view, Protocol())
   assert row["pixels"] == ((truth > 1e-3) & (truth < 80))[153:371, 44:1197].sum()
   assert row["abs_rel"] == 0 and row["d1"] == 1
+
+
+@pytest.mark.parametrize("size", [(375,), (0, 5), (375, 1242, 3), ("375", "1242"), (3.5, 2)])
+def test_a_truth_size_that_cannot_be(size):
+  with pytest.raises(errors.UserError, match="protocol.truth_size="):
+    protocols.check(WHOLE._replace(truth_size=size))
