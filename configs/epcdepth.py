@@ -100,7 +100,7 @@ def _make_synthetic(config, scenario: str) -> None:
   config.rig.update(focal=0.6, min_depth=0.4)
   config.evals.source = sections.evaluation("depth", "data", "kitti_eigen", crop="none")
   config.optim.update(lr=1e-3, schedule="cosine", warmup=20)
-  config.train.update(steps="1000", log_every="50", validate_every="250", checkpoint_every="500")
+  config.train.update(steps="600", log_every="50", validate_every="200", checkpoint_every="300")
   if scenario == "smoke":
     config.model.update(divisor=16, decoder="plain")
     config.data.update(height=32, width=64, train=8, validation=3, test=3)
