@@ -186,7 +186,7 @@ def losses(
     config: its sections `loss` and `rig`, with a focal length and a baseline.
     found: from `maps`.
     batch: `rgb` and `rgb_right` float32[B, 3, H, W] in 0..1, `baseline` float32[B], with hints
-      `depth_hint` float32[B, 1, H, W], metres.
+      `depth_hint` float32[B, 1, H, W], metres of that rig.
     noise: deviation of what is added to the error of the partner's image as it is.
   """
   import torch

@@ -64,18 +64,20 @@ def test_all_maps_from_equal_weights(options):
 
 def _config(*overrides):
   size = (f"data.height={SIZE[0]}", f"data.width={SIZE[1]}")
-  sensors = "data.sensors=rgb,rgb_right,depth,baseline,depth_hint"
+  sensors = "data.sensors=rgb,rgb_right,depth,baseline,intrinsics,depth_hint"
   return grammar.load(SMOKE, [*size, sensors, *overrides])
 
 
-def _batch(rng):
-  """A random pair of each sign; no pixel is like its neighbour, so few depths are equally good."""
+def _batch(config, rng):
+  """A random pair of each sign, of the config's rig. No pixel is like its neighbour: few depths are equally good."""
+  focal = config.rig.focal * SIZE[1]
   picture = lambda: rng.integers(0, 256, (2, *SIZE, 3)).astype(np.uint8)
   known = rng.random((2, *SIZE)) > 0.3
   return {
     "rgb": picture(),
     "rgb_right": picture(),
-    "baseline": np.array([0.2, -0.4], np.float32),
+    "baseline": config.rig.baseline * np.array([1, -1], np.float32),
+    "intrinsics": np.tile(np.diag([focal, focal, 1]).astype(np.float32), (2, 1, 1)),
     "depth_hint": np.where(known, rng.uniform(2, 40, known.shape), 0).astype(np.float32),
   }
 
@@ -108,7 +110,7 @@ def test_losses_of_random_maps(hints, automask, monkeypatch):
   monkeypatch.setattr(stereo, "NOISE", 0.0)
   config = _config(f"loss.hints={hints}", f"loss.automask={automask}", "loss.distillation=0.7")
   rng = np.random.default_rng(0)
-  batch = _batch(rng)
+  batch = _batch(config, rng)
   levels = (0, 1, 2, 3, 4, 5, 4, 3, 2, 1)
   maps = [
     rng.uniform(0.01, 0.3, (2, SIZE[0] >> k, SIZE[1] >> k)).astype(np.float32) for k in levels
@@ -132,7 +134,7 @@ def test_gradients_of_a_training_step(decoder, monkeypatch):
   monkeypatch.setattr(stereo, "NOISE", 0.0)
   config = _config("loss.hints=True", "model.divisor=16", f"model.decoder={decoder}")
   module = models.create("epcdepth", divisor=16, decoder=decoder)
-  variables, batch = _variables(module), _batch(np.random.default_rng(0))
+  variables, batch = _variables(module), _batch(config, np.random.default_rng(0))
   seen = jnp.asarray(batch["rgb"], jnp.float32) / 255
 
   def loss(params):
