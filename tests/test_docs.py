@@ -129,6 +129,8 @@ FILES = (
   "events.h5",
   "right.h5",
   "dpt_hybrid.pt",
+  "model18.pth.tar",
+  "resnet18-5c106cde.pth",
   "vit_base_r50_s16_384.safetensors",
 )
 

@@ -4,6 +4,7 @@
         --config configs/bicross.py:pretrain,model.dtype=bfloat16
     python scripts/benchmark.py --config configs/bicross.py:pretrain,syn2real,data.batch_size=1 --peer
     python scripts/benchmark.py --config configs/stereospike.py:binocular --peer pytorch
+    python scripts/benchmark.py --config configs/epcdepth.py:resnet18_lr,kitti,data.batch_size=1 --peer pytorch
     python scripts/benchmark.py --neurons
 
 Needs no data and no TensorFlow. Ratios are to the first config of the same run; with --peer, the times of
@@ -18,11 +19,9 @@ import pathlib
 import time
 from typing import Any, NamedTuple
 
-from bicross_jax import cli, errors, fields, files
-from bicross_jax.commands import contest, neurons, peers
+from bicross_jax import cli, errors, files
+from bicross_jax.commands import cases, contest, neurons, peers
 from bicross_jax.config import grammar
-
-EPOCH = 1000  # training examples that durations in epochs refer to
 
 
 class Measured(NamedTuple):
@@ -125,8 +124,8 @@ def compare(args: argparse.Namespace, names: Sequence[str]) -> int:
   for config in args.configs.values():
     peers.check(config, names)
   found = []
-  for spec in args.configs:
-    for work in peers.WORKS:
+  for spec, config in args.configs.items():
+    for work in peers.works(config):
       results = peers.measure(
         spec, args.overrides, names, work, rounds=args.rounds, seconds=args.seconds
       )
@@ -171,52 +170,6 @@ def compare_neurons(args: argparse.Namespace) -> int:
   return 0
 
 
-class _Case:
-  """One config, compiled and ready to be timed."""
-
-  def __init__(self, config):
-    import jax
-    import numpy as np
-
-    from bicross_jax import inference, recipes
-    from bicross_jax.train import devices
-
-    rng = np.random.default_rng(0)
-    recipe = recipes.create(config, grammar.trusted(config))
-    rows = config.data.batch_size
-    batch = random_batch(rng, recipe.batch_spec(), rows, recipe.fields)
-    key = jax.random.key(config.seed)
-    state = devices.place(recipe.init(key, inference.random_parents(config, key)))
-    variables = jax.device_get(recipe.variables(devices.gather(state)))
-    self.rows, self.state = rows, state
-    self.batch, self.key = devices.shard(batch), devices.replicate(key)
-    options = devices.compiler_options()
-    self.step, self.compile_train = _timed(
-      lambda: (
-        devices.parallel_step(recipe.train_step).lower(state, self.batch, self.key).compile(options)
-      )
-    )
-    one = random_batch(rng, inference.input_spec(recipe), rows, recipe.fields)
-    self.one, self.variables = jax.device_put((one, variables))
-    self.compiled, self.compile_predict = _timed(
-      lambda: jax.jit(recipe.predict).lower(self.variables, self.one, ()).compile()
-    )
-    plan = self.step.memory_analysis()
-    self.memory = (
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    )
-
-  def train(self):
-    self.state, metrics = self.step(self.state, self.batch, self.key)
-    return metrics
-
-  def predict(self):
-    return self.compiled(self.variables, self.one, ())
-
-
 def measure(
   configs: Mapping[str, Any], *, rounds: int = 5, seconds: float = 2.0
 ) -> dict[str, Measured]:
@@ -231,45 +184,19 @@ def measure(
   Returns:
     {label: Measured}.
   """
-  cases = {
-    label: _Case(grammar.resolve_durations(config, EPOCH)) for label, config in configs.items()
-  }
-  best = {label: [0.0, 0.0] for label in cases}
+  ready = {label: cases.Case(config) for label, config in configs.items()}
+  steps = {label: case.compile_train() for label, case in ready.items()}
+  predictions = {label: case.compile_predict() for label, case in ready.items()}
+  best = {label: [0.0, 0.0] for label in ready}
   for _ in range(rounds):
-    for label, case in cases.items():
-      speeds = (case.rows * _rate(call, seconds) for call in (case.train, case.predict))
+    for label, case in ready.items():
+      calls = steps[label][0], predictions[label][0]
+      speeds = (case.rows * _rate(call, seconds) for call in calls)
       best[label] = [max(a, b) for a, b in zip(best[label], speeds, strict=True)]
   return {
-    label: Measured(*best[label], case.compile_train, case.compile_predict, case.memory)
-    for label, case in cases.items()
+    label: Measured(*best[label], steps[label][1], predictions[label][1], steps[label][2])
+    for label in ready
   }
-
-
-def random_batch(rng, spec, rows: int, own: Mapping[str, fields.Field]) -> dict[str, Any]:
-  """A batch of random numbers that its fields may hold (`fields.random`).
-
-  Args:
-    rng: NumPy's.
-    spec: a recipe's batch_spec, of one stream or of several.
-    rows: of each stream.
-    own: fields of the recipe's own.
-  """
-  from bicross_jax.train import state
-
-  batch = {
-    stream: {
-      name: fields.random(rng, fields.get(name, own), (rows, *s.shape), s.dtype)
-      for name, s in specs.items()
-    }
-    for stream, specs in state.streams(spec).items()
-  }
-  return batch.get("", batch)
-
-
-def _timed(function):
-  began = time.perf_counter()
-  out = function()
-  return out, time.perf_counter() - began
 
 
 def _rate(call, seconds):
