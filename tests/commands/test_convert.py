@@ -215,3 +215,33 @@ def test_networks_that_need_their_shapes_told_get_them_from_the_recipe(place, we
   _equal(bicross_jax.load(weights / "g").variables, jax.device_get(variables))
   with pytest.raises(errors.UserError, match=r"misshapen: backbone.resnet.stem.conv.weight"):
     convert.main([str(weights / "generic.npz"), "--config", spec, "--output", str(weights / "h")])
+
+
+def test_a_published_checkpoint_of_epcdepth_predicts(tmp_path, capsys):
+  """Its two state dicts come out of one file, and torchvision's encoder goes into a training."""
+  torch = pytest.importorskip("torch")
+  module = models.create("epcdepth", divisor=16, decoder="plain")
+  variables = models.init(module, jax.random.key(0), (1, 32, 64, 3))
+  state = {name: torch.tensor(x) for name, x in to_torch("epcdepth", variables).items()}
+  part = lambda p: {n.removeprefix(p): x for n, x in state.items() if n.startswith(p)}
+  content = {"epoch": 19, "encoder": part("encoder."), "depth_decoder": part("depth_decoder.")}
+  torch.save(content, tmp_path / "model18.pth.tar")
+  config = "configs/epcdepth.py:tiny,smoke"
+  out = tmp_path / "out"
+  assert _convert(tmp_path / "model18.pth.tar", "--config", config, "--output", out) == 0
+  assert "encoder.encoder.fc" in capsys.readouterr().out  # told as left out
+  model = bicross_jax.load(out)
+  _equal(model.variables, jax.tree.map(np.asarray, variables))
+  rgb = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3)).astype(np.uint8)
+  want = jax.jit(module.apply)(variables, rgb / np.float32(255)).maps[0]
+  rig = model.config.rig
+  inverse = 1 / rig.max_depth + (1 / rig.min_depth - 1 / rig.max_depth) * np.asarray(want)
+  np.testing.assert_allclose(model.predict({"rgb": rgb})["depth"], rig.unit / inverse, rtol=1e-4)
+  encoder = {n.removeprefix("encoder.encoder."): x for n, x in state.items() if "disps" not in n}
+  encoder = {n: x for n, x in encoder.items() if not n.startswith("depth_decoder")}
+  torch.save(encoder, tmp_path / "resnet18.pth")
+  alone = tmp_path / "alone"
+  assert _convert(tmp_path / "resnet18.pth", "--config", config, "--output", alone) == 0
+  assert "the encoder alone" in capsys.readouterr().out
+  with pytest.raises(errors.UserError, match="holds encoder alone"):
+    bicross_jax.load(alone)

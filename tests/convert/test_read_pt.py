@@ -82,3 +82,24 @@ def test_without_torch_the_error_says_how_to_get_it(tmp_path, monkeypatch):
 def test_the_package_does_not_import_torch():
   code = "import sys, bicross_jax.models, bicross_jax.convert; sys.exit('torch' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_several_networks_beside_other_things(zipped, tmp_path):
+  """As EPCDepth saves them: two state dicts, the optimiser's and metrics as NumPy's scalars."""
+  torch = pytest.importorskip("torch")
+  weight = torch.arange(4.0)
+  content = {
+    "epoch": 19,
+    "abs_rel": np.float64(0.0925),
+    "a1": np.float32(0.9),
+    "optimizer": {"state": {0: {"step": 3, "exp_avg": weight}}, "param_groups": [{"lr": 1e-5}]},
+    "lr_scheduler": {"last_epoch": 19},
+    "encoder": {"conv1.weight": weight},
+    "depth_decoder": {"conv1.weight": 2 * weight, "n": torch.tensor(3)},
+  }
+  path = tmp_path / "model18.pth.tar"
+  torch.save(content, path, _use_new_zipfile_serialization=zipped)
+  got = read_pt.read_pt(path)
+  assert set(got) == {"encoder.conv1.weight", "depth_decoder.conv1.weight", "depth_decoder.n"}
+  np.testing.assert_array_equal(got["depth_decoder.conv1.weight"], 2 * np.arange(4))
