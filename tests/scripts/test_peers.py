@@ -65,6 +65,37 @@ def test_transformers_takes_squares(place):
     peers.check(config, ["onnxruntime", "transformers-compiled"])
 
 
+STEREO = "configs/epcdepth.py:tiny,smoke"
+
+
+def test_epcdepth_is_compared_in_whole_steps_by_pytorch_alone(place):
+  config = grammar.load(STEREO)
+  peers.check(config, ["pytorch"])
+  assert peers.works(config) == ("prediction", "training step")
+  assert peers.works(grammar.load(SMALL)) == peers.WORKS
+  assert peers.shape_of(config) == (config.data.batch_size, 32, 64)
+  for override, names, said in (
+    ("rig.focal=0", ["pytorch"], "focal and config.rig.baseline"),
+    ("loss.smoothness=0.1", ["pytorch"], "no smoothness"),
+    ("rig.unit=5.4", ["transformers"], "has DPT alone"),
+  ):
+    with pytest.raises(errors.UserError, match=said):
+      peers.check(grammar.load(STEREO, [override]), names)
+  with pytest.raises(errors.UserError, match="has StereoSpike and EPCDepth alone"):
+    peers.check(grammar.load(SMALL), ["pytorch"])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("work", peers.WHOLE)
+def test_epcdepth_and_its_peer_in_their_processes(place, work):
+  pytest.importorskip("torch")
+  overrides = ["data.height=64", "model.decoder=full_scale"]
+  found = peers.measure(STEREO, overrides, ["pytorch"], work, rounds=1, seconds=0.01)
+  assert set(found) == {peers.OURS, "pytorch"}
+  assert all(result.seconds[0] > 0 for result in found.values())
+  assert found[peers.OURS].about["flops"] > 1e6 and found["pytorch"].about["torch"]
+
+
 def test_networks_without_a_counterpart(place):
   for arg in ("pretrain,smoke", "neuromorphic,smoke"):
     with pytest.raises(errors.UserError, match="peer"):
