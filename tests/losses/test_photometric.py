@@ -100,6 +100,7 @@ def _made_up():
   )
 
 
+@pytest.mark.slow
 def test_the_authors_values_in_float64(double):
   case = _made_up()
   for options, want in (

@@ -122,10 +122,8 @@ def test_equals_the_published_checkpoint(golden):
     assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max(), i
 
 
-@pytest.mark.parametrize(
-  "layers, padding",
-  [pytest.param(*key, marks=pytest.mark.slow if key != (18, "zeros") else ()) for key in EXACT],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("layers, padding", EXACT)
 def test_all_maps_for_weights_made_from_a_sine(layers, padding):
   out = _applied(layers, padding=padding)
   want = np.array(EXACT[layers, padding].split(), float).reshape(10, 3)
@@ -135,14 +133,17 @@ def test_all_maps_for_weights_made_from_a_sine(layers, padding):
     np.testing.assert_allclose(found, numbers, atol=2e-5)
 
 
-@pytest.mark.parametrize("layers", [18, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [18, 50])
 def test_the_plain_decoder(layers):
   out = _applied(layers, decoder="plain")
   np.testing.assert_allclose([x.mean() for x in out.maps], PLAIN[layers], atol=2e-5)
   assert [x.shape[1:] for x in out.maps] == [(192 >> k, 256 >> k) for k in range(4)]
 
 
-@pytest.mark.parametrize("layers", COUNTS)
+@pytest.mark.parametrize(
+  "layers", [18, 50, *(pytest.param(n, marks=pytest.mark.slow) for n in (34, 101, 152))]
+)
 def test_number_of_parameters(layers):
   count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
   encoder, full, plain = COUNTS[layers]
