@@ -74,7 +74,7 @@ def test_training_goes_on_from_the_window_before():
   after, _ = step(state, batch)
   after = jax.tree.map(lambda x: x[0], after)
   network = common.network(config)
-  output = network.apply({"params": state.params}, common.network_input(config, batch))
+  output = jax.jit(network.apply)({"params": state.params}, common.network_input(config, batch))
   for name, x in output.state.items():
     np.testing.assert_allclose(after.local["potentials"][name], x, atol=1e-4, err_msg=name)
   going = {**batch, "reset": np.zeros(4, bool)}
