@@ -9,8 +9,8 @@ import numpy as np
 
 from bicross_jax.convert.naming import Naming, Rule, batch_norm, conv
 from bicross_jax.convert.network import Network
+from bicross_jax.models import epcdepth
 
-_SIZE = 64  # pixels, of the input that a network is traced with
 _FEATURES, _CLASSES = 512, 1000  # of the classifier of 18 and 34 layers
 _EXPANSION = 4  # how many times as many features deeper ones have
 
@@ -39,6 +39,11 @@ def _block(theirs: str, ours: str) -> list[Rule]:
     *conv(layer % "{}", f"params/{ours}/conv{{}}/conv"),
     *conv(layer % "{}d", f"params/{ours}/conv{{}}d/conv"),
   ]
+
+
+def _example(module):
+  side = epcdepth.smallest(module.decoder, module.padding)
+  return 1, side, side, 3
 
 
 def _full(published):
@@ -76,6 +81,6 @@ NETWORK = Network(
       part="encoder",
     ),
   ),
-  example=lambda module: (1, _SIZE, _SIZE, 3),
+  example=_example,
   fill=_full,
 )
