@@ -118,8 +118,10 @@ def test_losses_of_random_maps(hints, automask, monkeypatch):
   want = _ours(config, maps, batch)
   found = peer.losses(config, [torch.from_numpy(x)[:, None] for x in maps], _torch_batch(batch), 0)
   assert set(found) == set(want)
+  # Which candidate explains a pixel best is a matter of rounding where two are as good: of the hint's
+  # part one pixel is 1e-4.
   for name, x in want.items():
-    np.testing.assert_allclose(found[name].item(), x, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(found[name].item(), x, rtol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(
