@@ -186,6 +186,16 @@ SHARED: Rules = {
   "distributed.process": whole(0, optional=True),
 }
 
+# Of a system whose section `optim` is `train.optim.single`'s.
+ONE_RATE: Rules = {
+  "optim.lr": number(0),
+  "optim.schedule": one_of("constant", "cosine", "step"),
+  "optim.warmup": whole(0),
+  "optim.milestones": several(number(0, 1)),
+  "optim.gamma": number(0, above=True),
+  "optim.clip_norm": number(0),
+}
+
 
 def find(table: Rules, name: str) -> Rule | None:
   """The rule of a dotted name, in which any word of the table may be `*`."""

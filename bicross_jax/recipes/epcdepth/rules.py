@@ -2,7 +2,7 @@
 
 from bicross_jax import errors
 from bicross_jax.config import rules
-from bicross_jax.config.rules import flag, number, one_of, several, whole
+from bicross_jax.config.rules import flag, number, one_of, whole
 
 RULES: rules.Rules = {
   "model.name": one_of("epcdepth"),
@@ -28,12 +28,7 @@ RULES: rules.Rules = {
   "augment.flip": number(0, 1),
   "augment.jitter": number(0, 1),
   "augment.graft": one_of("none", "sign", "legacy"),
-  "optim.lr": number(0),
-  "optim.schedule": one_of("constant", "cosine", "step"),
-  "optim.warmup": whole(0),
-  "optim.milestones": several(number(0, 1)),
-  "optim.gamma": number(0, above=True),
-  "optim.clip_norm": number(0),
+  **rules.ONE_RATE,
 }
 _SECTIONS = ("model", "rig", "loss", "augment", "optim")
 

@@ -53,12 +53,7 @@ RULES: rules.Rules = {
   "augment.vertical": number(0, 1),
   "augment.reverse_time": number(0, 1),
   "augment.drop": number(0, 1),
-  "optim.lr": number(0),
-  "optim.schedule": one_of("constant", "cosine", "step"),
-  "optim.warmup": whole(0),
-  "optim.milestones": several(number(0, 1)),
-  "optim.gamma": number(0, above=True),
-  "optim.clip_norm": number(0),
+  **rules.ONE_RATE,
 }
 _SECTIONS = ("input", "model", "labels", "loss", "augment", "optim")
 _CONTINUOUS = ("horizontal", "vertical", "reverse_time")  # what a window alone cannot undergo
