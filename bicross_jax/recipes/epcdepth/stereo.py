@@ -39,6 +39,9 @@ def create(config) -> train_state.Recipe:
 
   def train_step(state, batch, key):
     keys = jax.random.split(key, 3)
+    if config.loss.hints:  # before rows of examples are mixed, whose rigs may differ
+      hints = common.hints(config, batch, batch["rgb"].shape[2])
+      batch = {**batch, "depth_hint": hints}
     batch = augmented(config, keys[0], batch)
     seen = common.image(batch["rgb"])
     if config.augment.jitter:
@@ -105,7 +108,7 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
   Args:
     config: its sections `loss` and `rig`.
     maps: of the network, all of them.
-    batch: a stereo pair as `create` says.
+    batch: a stereo pair as `create` says; `depth_hint` as `common.hints` gives it.
     key: of the noise.
   """
   loss, unit, pair = config.loss, config.rig.unit, Pair(config, batch)
@@ -117,7 +120,7 @@ def losses(config, maps, batch: Mapping[str, jax.Array], key: jax.Array) -> dict
     still = photometric.reprojection(pair.partner, pair.target)
     identity = still[None] + NOISE * jax.random.normal(key, errors.shape)
   if loss.hints:
-    hint = common.hints(config, batch, maps.shape[3])
+    hint = batch["depth_hint"]
     known = hint > 0
     hint_error = pair.error(jnp.where(known, 1 / jnp.where(known, hint, 1), 0)) + MISSING * ~known
   best = photometric.winners(errors, identity, hint_error)
