@@ -75,6 +75,7 @@ class World(DataSet):
 
     parameters = {name: config[name] for name in ("domain", "height", "width", "steps", *PARTS)}
     parameters["sensors"] = _sensors(config)
+    parameters["seed"] = config.get("scenes", 0)
     parameters["windows"] = max(1, config.get("sequence", 0))
     if "events" in parameters["sensors"]:
       parameters["bins"] = config.get("bins", 1)

@@ -48,39 +48,57 @@ def masked_mean(x: jax.Array, mask: jax.Array, axis_name: str | None = None) -> 
   return ratio(total(jnp.where(mask, x, 0), axis_name), total(mask, axis_name))
 
 
+def mean(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+  """Mean of all elements over all devices, each of which has as many: float32[]."""
+  local = jnp.mean(x, dtype=jnp.promote_types(x.dtype, jnp.float32))
+  return local if axis_name is None else jax.lax.pmean(local, axis_name)
+
+
 def masked_median(x: jax.Array, mask: jax.Array, axis_name: str | None = None) -> jax.Array:
   """Median of x over the mask in the global batch: float32[], without a gradient.
 
-  Exact: the mean of the two middle values for an even count, as `numpy.median`. The middle
-  values are found bit by bit among the ordered float32 codes, with one count over the devices a
-  bit, so that no device has to gather or sort the whole batch. NaN counts as larger than infinity.
-  An empty mask gives 0.
+  The mean of the two middle values for an even count, as `numpy.median`; see `ranked`. An empty
+  mask gives 0.
+  """
+  n = _count(mask, axis_name)
+  low, high = ranked(x, mask, jnp.stack([(n - 1) // 2, n // 2]), axis_name)
+  # Half of the difference is added, since low + high may overflow; equal infinities have none.
+  return jnp.where(n > 0, jnp.where(low == high, low, low + 0.5 * (high - low)), 0.0)
+
+
+def ranked(
+  x: jax.Array, mask: jax.Array, ranks: jax.Array, axis_name: str | None = None
+) -> jax.Array:
+  """The values of x over the mask that have some ranks in the global batch, without a gradient.
+
+  Exact: values are found bit by bit among the ordered float32 codes, with one count over the
+  devices a bit, so that no device has to gather or sort the whole batch. NaN counts as larger than
+  infinity.
 
   Args:
     x: float[...].
     mask: bool[...] of the same shape.
+    ranks: int32[K], 0 for the smallest.
     axis_name: the mapped axis the batch is split over, or None.
+
+  Returns:
+    float32[K].
   """
   same_shape(x=x, mask=mask)
-  codes = _ordered_code(jax.lax.stop_gradient(x)).ravel()
-  mask = mask.ravel()
-
-  def count(selected):  # int32[], over all devices
-    local = jnp.sum(selected, dtype=jnp.int32)
-    return local if axis_name is None else jax.lax.psum(local, axis_name)
-
-  n = count(mask)
-  ranks = jnp.stack([(n - 1) // 2, n // 2])  # of the two middle values, from 0
+  codes, mask = _ordered_code(jax.lax.stop_gradient(x)).ravel(), mask.ravel()
 
   def refine(i, found):  # the largest code with no more than `rank` values below it
     candidates = found | (jnp.uint32(1) << (31 - i).astype(jnp.uint32))
-    below = jnp.stack([count(mask & (codes < candidate)) for candidate in candidates])
-    return jnp.where(below <= ranks, candidates, found)
+    below = [_count(mask & (codes < candidate), axis_name) for candidate in candidates]
+    return jnp.where(jnp.stack(below) <= ranks, candidates, found)
 
-  found = jax.lax.fori_loop(0, 32, refine, jnp.zeros((2,), jnp.uint32))
-  low, high = _value_of_code(found)
-  # Half of the difference is added, since low + high may overflow; equal infinities have none.
-  return jnp.where(n > 0, jnp.where(low == high, low, low + 0.5 * (high - low)), 0.0)
+  return _value_of_code(jax.lax.fori_loop(0, 32, refine, jnp.zeros(ranks.shape, jnp.uint32)))
+
+
+def _count(selected, axis_name):
+  """int32[], over all devices."""
+  local = jnp.sum(selected, dtype=jnp.int32)
+  return local if axis_name is None else jax.lax.psum(local, axis_name)
 
 
 def _ordered_code(x):

@@ -35,3 +35,8 @@ def _backward(beta, _, gradient):
 
 
 reverse.defvjp(_forward, _backward)
+
+
+def scale(x: jax.Array, factor: float) -> jax.Array:
+  """x itself; its gradient is multiplied by `factor`, and 0 stops it."""
+  return reverse(x, -factor) if factor else jax.lax.stop_gradient(x)

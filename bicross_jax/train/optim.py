@@ -1,6 +1,6 @@
 """Optimisers by parameter group, one optimiser step, and the teacher's moving average."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import re
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ __all__ = (
   "Plateau",
   "adam",
   "adamw",
+  "apart",
   "assign",
   "ema",
   "learning_rates",
@@ -172,6 +173,24 @@ def sgd(
   direction = [*_clip(clip_norm), *_decay(groups)]
   direction.append(optax.trace(momentum, nesterov) if momentum else optax.identity())
   return _optimiser(groups, direction, schedule, plateau)
+
+
+def apart(
+  transforms: Mapping[str, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+  """One transform for each entry of a dict of params, so that one loss trains networks in different ways."""
+
+  def init(params):
+    return {name: transform.init(params[name]) for name, transform in transforms.items()}
+
+  def update(updates, state, params):
+    done = {
+      name: transform.update(updates[name], state[name], params[name])
+      for name, transform in transforms.items()
+    }
+    return tuple({name: pair[i] for name, pair in done.items()} for i in range(2))
+
+  return optax.GradientTransformation(init, update)
 
 
 def assign(groups: Sequence[Group], params) -> Any:

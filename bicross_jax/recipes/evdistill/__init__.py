@@ -1,0 +1,1 @@
+"""EvDistill: event segmentation by distillation from frames (docs/systems/evdistill.md)."""
