@@ -7,28 +7,13 @@ any output. The encoder alone may come from torchvision.
 
 import numpy as np
 
-from bicross_jax.convert.naming import Naming, Rule, batch_norm, conv
+from bicross_jax.convert import resnet
+from bicross_jax.convert.naming import Naming, Rule, conv
 from bicross_jax.convert.network import Network
 from bicross_jax.models import epcdepth
 
 _FEATURES, _CLASSES = 512, 1000  # of the classifier of 18 and 34 layers
 _EXPANSION = 4  # how many times as many features deeper ones have
-
-
-def encoder(theirs: str, ours: str) -> list[Rule]:
-  """Rules of a ResNet that torchvision names below `theirs`."""
-  rules = [
-    *conv(f"{theirs}conv1", f"params/{ours}conv1"),
-    *batch_norm(f"{theirs}bn1", f"{ours}norm1"),
-  ]
-  block, own = f"{theirs}layer{{}}.{{}}", f"{ours}stage{{}}_{{}}"
-  return [
-    *rules,
-    *conv(f"{block}.conv{{}}", f"params/{own}/conv{{}}"),
-    *batch_norm(f"{block}.bn{{}}", f"{own}/norm{{}}"),
-    *conv(f"{block}.downsample.0", f"params/{own}/conv_shortcut"),
-    *batch_norm(f"{block}.downsample.1", f"{own}/norm_shortcut"),
-  ]
 
 
 def _block(theirs: str, ours: str) -> list[Rule]:
@@ -63,7 +48,7 @@ NETWORK = Network(
       "EPCDepth",
       mark=r"encoder\.encoder\.conv1\.weight",
       rules=[
-        *encoder("encoder.encoder.", "encoder/"),
+        *resnet.rules("encoder.encoder.", "encoder/"),
         *_block(_DECODER + "stage{}d", "stage{}d"),
         *_block(_DECODER + "encoder_disps.{}.bottleneck", "encoder_stage{}"),
         *conv(_DECODER + "encoder_disps.{}.disp.0", "params/encoder_head{}/conv"),
@@ -76,7 +61,7 @@ NETWORK = Network(
     Naming(
       "torchvision's ResNet",
       mark=r"conv1\.weight",
-      rules=encoder("", "encoder/"),
+      rules=resnet.rules("", "encoder/"),
       unused=r"fc\.(weight|bias)",
       part="encoder",
     ),

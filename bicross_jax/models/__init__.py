@@ -10,12 +10,13 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import dpt, epcdepth, projection, spike_unet, stereospike
+from bicross_jax.models import deeplab, dpt, epcdepth, projection, spike_unet, stereospike
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "find", "init"]
 
 MODELS = {
+  "deeplab": deeplab.DeepLab,
   "dpt": dpt.DPT,
   "epcdepth": epcdepth.EPCDepth,
   "projection_head": projection.ProjectionHead,

@@ -60,7 +60,9 @@ class EPCDepth(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> EPCDepthOutput:
     self._check(x)
-    encoder = resnet.ResNet(self.layers, self.divisor, self.axis_name, self.dtype, name="encoder")
+    encoder = resnet.ResNet(
+      self.layers, self.divisor, axis_name=self.axis_name, dtype=self.dtype, name="encoder"
+    )
     maps = encoder((x - MEAN) / DEVIATION, train=train)
     return self._full_scale(maps) if self.decoder == "full_scale" else self._plain(maps)
 

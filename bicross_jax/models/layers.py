@@ -151,6 +151,35 @@ def batch_norm(name: str, *, train: bool, axis_name: str | None) -> nn.BatchNorm
   )
 
 
+def conv_norm(
+  x: jax.Array,
+  features: int,
+  kernel: int,
+  stride: int = 1,
+  dilation: int = 1,
+  *,
+  name: str,
+  train: bool,
+  axis_name: str | None,
+  dtype: Any,
+) -> jax.Array:
+  """Convolution without bias, and batch norm: float[B, H, W, C] -> dtype[B, ceil(H/s), ceil(W/s), features].
+
+  They are the modules "conv" + name and "norm" + name of the one that calls this. `features` to
+  `dilation` and `dtype` as of `Conv`, `train` and `axis_name` as of `batch_norm`.
+  """
+  conv = Conv(
+    features, kernel, stride, dilation=dilation, bias=False, dtype=dtype, name=f"conv{name}"
+  )
+  norm = batch_norm(f"norm{name}", train=train, axis_name=axis_name)
+  return norm(conv(x).astype(jnp.float32)).astype(dtype)
+
+
+def narrow(width: int, divisor: int) -> int:
+  """A width of a published network, divided; at least 2."""
+  return max(2, width // divisor)
+
+
 class PatchEmbed(nn.Module):
   """Linear map of non-overlapping patches, [B, H, W, C] -> dtype[B, H/p, W/p, features].
 

@@ -18,6 +18,7 @@ DEPTHS = {  # blocks of the four stages by number of layers
   152: (3, 8, 36, 3),
 }
 EXPANSION = 4  # of a bottleneck
+STRIDES = (8, 16, 32)  # of the last map
 
 
 def _kaiming(shape):
@@ -35,6 +36,7 @@ class Block(nn.Module):
     width: channels of its 3x3 convolutions.
     bottleneck: 1x1, 3x3 (with the stride), 1x1 convolutions instead of two of 3x3.
     stride: of the block.
+    dilation: of its 3x3 convolutions; with a stride, 1.
     project: whether the shortcut is a convolution with norm.
     axis_name: mapped axis over which batch statistics are pooled in training, or None.
     dtype: compute type.
@@ -43,24 +45,27 @@ class Block(nn.Module):
   width: int
   bottleneck: bool
   stride: int = 1
+  dilation: int = 1
   project: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    def layer(name, x, features, kernel, stride=1):
-      conv = layers.Conv(features, kernel, stride, bias=False, dtype=self.dtype, name=f"conv{name}")
-      norm = layers.batch_norm(f"norm{name}", train=train, axis_name=self.axis_name)
-      return norm(conv(x).astype(jnp.float32)).astype(self.dtype)
-
+    layer = functools.partial(
+      layers.conv_norm,
+      dilation=self.dilation,
+      train=train,
+      axis_name=self.axis_name,
+      dtype=self.dtype,
+    )
     if self.bottleneck:
       plan = ((self.width, 1, 1), (self.width, 3, self.stride), (EXPANSION * self.width, 1, 1))
     else:
       plan = ((self.width, 3, self.stride), (self.width, 3, 1))
-    shortcut = layer("_shortcut", x, plan[-1][0], 1, self.stride) if self.project else x
+    shortcut = layer(x, plan[-1][0], 1, self.stride, name="_shortcut") if self.project else x
     for i, (features, kernel, stride) in enumerate(plan, 1):
-      x = layer(i, x, features, kernel, stride)
+      x = layer(x, features, kernel, stride, name=str(i))
       x = nn.relu(x if i < len(plan) else x + shortcut)
     return x
 
@@ -68,17 +73,23 @@ class Block(nn.Module):
 class ResNet(nn.Module):
   """Stem and four stages; returns five maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
 
-  The first map is that before the pool of the stem.
+  The first map is that before the pool of the stem. With another output stride, stages that would go
+  beyond it have no stride and 3x3 convolutions twice as dilated as the stage before (Chen et al. 2017,
+  "Rethinking Atrous Convolution", section 3.1).
 
   Attributes:
     layers: 18, 34, 50, 101 or 152.
     divisor: widths are those of the published network divided by it.
+    output_stride: 32, 16 or 8, of the last map.
+    multi_grid: what the dilations of the last stage's blocks are multiplied by (section 3.2.1 there).
     axis_name: mapped axis over which batch statistics are pooled in training, or None.
     dtype: compute type.
   """
 
   layers: int = 18
   divisor: int = 1
+  output_stride: int = 32
+  multi_grid: tuple[int, ...] = (1, 1, 1)
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -93,18 +104,30 @@ class ResNet(nn.Module):
       raise ValueError(
         f"no ResNet of {self.layers} layers; there are {', '.join(map(str, DEPTHS))}"
       )
+    if self.output_stride not in STRIDES:
+      raise ValueError(f"no output stride {self.output_stride}; there are 8, 16 and 32")
     width, bottleneck = 64 // self.divisor, self.layers >= 50
     block = functools.partial(Block, axis_name=self.axis_name, dtype=self.dtype)
-    x = layers.Conv(width, 7, 2, bias=False, dtype=self.dtype, name="conv1")(x)
-    norm = layers.batch_norm("norm1", train=train, axis_name=self.axis_name)
-    x = nn.relu(norm(x.astype(jnp.float32))).astype(self.dtype)
+    given = dict(train=train, axis_name=self.axis_name, dtype=self.dtype)
+    x = nn.relu(layers.conv_norm(x, width, 7, 2, name="1", **given))
     maps = [x]
     x = layers.max_pool(x, same=False)
+    reached, dilation = 4, 1
     for stage, depth in enumerate(DEPTHS[self.layers]):
+      strided = stage > 0 and reached < self.output_stride
+      if strided:
+        reached *= 2
+      elif stage:
+        dilation *= 2
       for i in range(depth):
-        stride = 2 if stage and i == 0 else 1
-        project = i == 0 and (stage > 0 or bottleneck)
-        make = block(width, bottleneck, stride, project, name=f"stage{stage + 1}_{i}")
+        make = block(
+          width,
+          bottleneck,
+          stride=2 if strided and i == 0 else 1,
+          dilation=dilation * (self.multi_grid[i] if stage == 3 else 1),
+          project=i == 0 and (stage > 0 or bottleneck),
+          name=f"stage{stage + 1}_{i}",
+        )
         x = make(x, train=train)
       maps.append(x)
       width *= 2

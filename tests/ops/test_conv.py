@@ -115,3 +115,47 @@ def test_pointwise_is_a_product_where_that_compiles(stride, backend, product, mo
   _close(conv.pointwise(jnp.asarray(x), jnp.asarray(kernel), stride), want)
   traced = str(jax.make_jaxpr(lambda x, w: conv.pointwise(x, w, stride))(x, kernel))
   assert ("dot_general" in traced) == (stride in product)
+
+
+@pytest.mark.parametrize(
+  "height, width, dilation, products",
+  [
+    (13, 17, 2, 0),
+    (16, 20, 4, 0),
+    (9, 20, 4, 9),
+    (6, 20, 6, 3),  # of three rows of the kernel two see zeros
+    (6, 5, 18, 1),
+  ],
+)
+@pytest.mark.parametrize("precision", [None, "highest"])
+def test_dilated_equals_lax_in_value_and_gradient(height, width, dilation, products, precision):
+  edge = (dilation, dilation)
+  plain = lambda x, kernel: jax.lax.conv_general_dilated(
+    x, kernel, (1, 1), (edge, edge), rhs_dilation=edge, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+  ours = lambda x, kernel: conv.dilated(x, kernel, dilation)
+  x, kernel, weight = _drawn((2, height, width, 5), (3, 3, 5, 7), (2, height, width, 7))
+  with jax.default_matmul_precision(precision):
+    traced = str(jax.make_jaxpr(ours)(x, kernel))
+    assert traced.count("dot_general") == (0 if precision else products)
+    _close(ours(x, kernel), plain(x, kernel))
+    grads = [
+      jax.grad(lambda x, w, f=f: (f(x, w) * weight).sum(), (0, 1))(x, kernel) for f in (ours, plain)
+    ]
+  for have, want in zip(*grads, strict=True):
+    _close(have, want)
+
+
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2)])
+def test_depthwise_against_numpy(stride, dilation):
+  x, kernel = _drawn((2, 11, 9, 6), (3, 3, 1, 6))
+  h, w = (-(-(n - 2 * dilation) // stride) for n in x.shape[1:3])
+  want = np.zeros((2, h, w, 6))
+  for row, column in np.ndindex(h, w):
+    for i, j in np.ndindex(3, 3):
+      at = x[:, stride * row + dilation * i, stride * column + dilation * j]
+      want[:, row, column] += at.astype(np.float64) * kernel[i, j, 0]
+  x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+  _close(conv.depthwise(x, kernel, stride, dilation), want)
+  with jax.default_matmul_precision("highest"):
+    _close(conv.depthwise(x, kernel, stride, dilation), want)
