@@ -22,8 +22,8 @@ class Field(NamedTuple):
       cutting nor mirroring changes it.
     dtypes: NumPy names of the types it may have.
     unknown: the value of a pixel nobody knows, which also fills rows that only pad a batch.
-    smooth: whether pixels of a resized map are means of its pixels (Lanczos), as those of pictures are;
-      otherwise each is one of them, at index floor(i * old / new).
+    smooth: whether pixels of a resized map are means of its pixels (Lanczos or bicubic), as those of
+      pictures are; otherwise each is one of them (`data.pipeline_records.View` says which).
     truth: whether it is a label: unknown in examples that are to have none.
     low, high: what random numbers for a test or a benchmark are drawn from (integers below `high`).
     meaning: in words, for messages and pages.
@@ -50,7 +50,9 @@ FIELDS: Mapping[str, Field] = {
     high=4,
     meaning="event counts [H, W, T, C]; C is L_ON, L_OFF and, of a pair, R_ON, R_OFF",
   ),
-  "event_image": Field("map", ("uint8",), meaning="EvDistill's encoding [H, W, 2]"),
+  "event_image": Field(
+    "map", ("uint8",), smooth=True, meaning="EvDistill's encoding [H, W, 2]: negative, positive"
+  ),
   "depth": Field(
     "map", ("float32",), truth=True, low=2, high=50, meaning="metres [H, W], 0 = unknown"
   ),

@@ -1,5 +1,7 @@
 """Evaluates a checkpoint: a table of metrics with two baselines, JSON of every image and a summary.
 
+Of classes there is a picture of the confusion matrix, too.
+
     python scripts/eval.py --checkpoint runs/bicross/crossmodality-synthetic-s0
     python scripts/eval.py --checkpoint RUN --data.domain=foggy      # the same network elsewhere
     python scripts/eval.py --checkpoint RUN --eval target --eval.max_depth=50
@@ -157,10 +159,13 @@ def main(argv: Sequence[str]) -> int:
       )
     about |= {"baselines": baselines, "baselines_left_out": left_out}
     rows = {label: report.summary, **baselines}
-    tables.append(reports.table(rows, reports.shown(rows.values(), task.columns), task.titles))
+    titles = {**task.titles, **task.called(where.protocol)}
+    tables.append(reports.table(rows, reports.shown(rows.values(), task.columns), titles))
     if left_out:
       tables.append(f"without the baselines: {left_out}")
   paths += reports.save(folder, report, **about)  # saved before it is printed
+  if report:
+    paths += task.plots(folder, report.summary, where.protocol)
   images = f"{report.summary['images']} images, " if report else ""
   tested = args.disparities.path if args.disparities else f"checkpoint step {model.meta['step']}"
   print(f"{about['data']}: {images}{tested}", *tables, sep="\n")

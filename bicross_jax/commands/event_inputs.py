@@ -10,6 +10,7 @@ from bicross_jax import errors
 from bicross_jax.data import event_counts
 from bicross_jax.data.formats import events, listing
 from bicross_jax.data.layouts.recordings import WINDOW
+from bicross_jax.ops import event_image
 
 MILLI = 1_000  # microseconds of a step of --start and --stride
 
@@ -31,6 +32,13 @@ class Cameras:
 
   def counts(self, start: int) -> np.ndarray:
     """Counts of the window that begins `start` ms after the first event: uint8[H, W, T, C]."""
+    return np.minimum(self._counts(start), 255).astype(np.uint8)
+
+  def image(self, start: int) -> np.ndarray:
+    """The event image of that window, of the left camera: uint8[H, W, 2]."""
+    return event_image.encode(self._counts(start)[..., :2].sum(2))
+
+  def _counts(self, start):
     begin = self.first - 1 + MILLI * start
     each = []
     for file, maps in zip(self._files, self._maps, strict=True):
@@ -39,7 +47,7 @@ class Cameras:
       if maps is not None:
         found, size = event_counts.rectified(found, maps), maps[0].shape
       each.append(event_counts.histogram(found, begin, begin + WINDOW, bins=self._bins, size=size))
-    return np.minimum(np.concatenate(each, axis=-1), 255).astype(np.uint8)
+    return np.concatenate(each, axis=-1)
 
   def __enter__(self) -> "Cameras":
     return self

@@ -12,8 +12,13 @@ from bicross_jax.data.formats import events, image, listing, npy, spikes
 from bicross_jax.tasks import maps
 
 # Of networks with that input alone.
-KINDS = {"rgb": listing.PICTURES, "spike": spikes.SUFFIXES, "events": events.SUFFIXES}
-STREAMS = ("spike", "events")  # of which windows are taken
+COUNTED = ("events", "event_image")  # of event files
+KINDS = {
+  "rgb": listing.PICTURES,
+  "spike": spikes.SUFFIXES,
+  **dict.fromkeys(COUNTED, events.SUFFIXES),
+}
+STREAMS = ("spike", *COUNTED)  # of which windows are taken
 FRAME = ".npz"  # of any network
 DAT = (250, 400)  # pixels of a .dat of which nothing is said
 ENDINGS = ("depth", "uncertainty", "label", "overlay")  # of what tasks write: NAME_depth.npy
@@ -123,13 +128,13 @@ def check(sources: Sequence[Source], model: Any, window: Window, stride: int | N
     errors.BadFileError: a file that is not of its kind, or a stream that is too short.
   """
   for path in (path for source in sources for path in source.paths):
-    if path.suffix.lower() == FRAME and _kind(model.inputs) != "events":
+    if path.suffix.lower() == FRAME and _kind(model.inputs) not in COUNTED:
       npy.npz_names(path)  # a stream is read whole, so later
     elif is_frame(model, path):
       npy.npz_names(path)
     elif _kind(model.inputs) == "rgb":
       image.size(path)
-    elif _kind(model.inputs) == "events":
+    elif _kind(model.inputs) in COUNTED:
       with _cameras(model, path, window) as cameras:
         event_inputs.starts(cameras, window.start, stride or 1)
     else:
@@ -174,9 +179,9 @@ def read(model: Any, path: pathlib.Path, window: Window = Window()) -> Fields:
     return read_frame(model, path)
   if kind == "rgb":
     return {"rgb": image.read_rgb(path)}
-  if kind == "events":
+  if kind in COUNTED:
     with _cameras(model, path, window) as cameras:
-      return {"events": cameras.counts(window.start)}
+      return _counted(model, cameras, window.start)
   stream = _stream(path, window)
   return _read_window(model, stream, window.start)
 
@@ -233,14 +238,15 @@ def read_windows(
 def fitted(model: Any, given: Fields) -> Fields:
   """What a network reads of an example, in its size where it takes no other (`Recipe.fixed`).
 
-  Maps are resized whole: pictures to means of their pixels, others to one of them each.
+  Maps are resized whole: pictures to means of their pixels, as those of training were, others to one of them each.
   """
   reads, own = wanted(model.inputs), model.recipe.fields
+  kernel = "bicubic" if model.config.data.get("crop") == "bicubic" else "lanczos"
   out = {name: given[name] for name in reads}
   for name in fields.maps(reads, own) if model.recipe.fixed else ():
     size = reads[name].shape[:2]
     smooth = fields.get(name, own).smooth
-    out[name] = image.resize(out[name], size) if smooth else maps.nearest(out[name], size)
+    out[name] = image.resize(out[name], size, kernel) if smooth else maps.nearest(out[name], size)
   return out
 
 
@@ -262,11 +268,11 @@ def sequences(
       yield source.name, len(source.paths), frames
       continue
     for path in source.paths:
-      if _kind(model.inputs) == "events":
+      if _kind(model.inputs) in COUNTED:
         with _cameras(model, path, window) as cameras:
           starts = event_inputs.starts(cameras, window.start, stride)
           frames = (
-            (f"{path.stem}_{t:07d}", complete(path, {"events": cameras.counts(t)})) for t in starts
+            (f"{path.stem}_{t:07d}", complete(path, _counted(model, cameras, t))) for t in starts
           )
           yield path.stem, len(starts), frames
         continue
@@ -280,9 +286,17 @@ def _read_window(model, stream, start):
   return {"spike": spikes.pack_time(stream.read(start, _steps(model)))}
 
 
+def _counted(model, cameras, start):
+  """The field of a network for events, of the window that begins at some millisecond."""
+  kind = _kind(model.inputs)
+  return {kind: cameras.counts(start) if kind == "events" else cameras.image(start)}
+
+
 def _cameras(model, path, window):
-  """The event cameras that a network reads, open."""
+  """The event cameras that a network reads, open; of event images the left one."""
   size = (window.height, window.width) if window.height and window.width else None
+  if _kind(model.inputs) == "event_image":
+    return event_inputs.open_cameras(path, 1, 1, None, window.rectify, size)
   bins, channels = model.inputs["events"].shape[-2:]
   cameras = model.config.get("input", {}).get("cameras", channels // 2)
   return event_inputs.open_cameras(path, bins, cameras, window.right, window.rectify, size)

@@ -17,8 +17,8 @@ truth may stand beside them. For every input NAME of a depth network there are
   NAME.ply              a point cloud, with --ply
   NAME.png              a picture: input, prediction and uncertainty, with their scales
 
-and of one that predicts classes NAME_label.png (indexed), NAME_overlay.png (over the RGB picture),
-NAME_uncertainty.npy and NAME.png.
+and of one that predicts classes NAME_label.png (indexed), NAME_overlay.png (over the RGB picture or the
+event image), NAME_uncertainty.npy and NAME.png.
 
 Of a stream, the window is taken that begins at step --start and is as long as the network's
 (128 steps). With --stride N a window is taken every N steps from there to the end of the stream;
@@ -56,6 +56,7 @@ from bicross_jax import cli, errors, fields, files, tasks
 from bicross_jax.commands import camera as user
 from bicross_jax.commands import inputs
 from bicross_jax.commands.inputs import Fields
+from bicross_jax.commands.tested import test_config
 from bicross_jax.viz import colour, film, panels, video
 
 
@@ -135,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
   camera = user.User(args.intrinsics, model.camera, args.ply, model.recipe.fields)
   paths = (path for source in sources for path in source.paths)
   camera.check(paths, windows=args.stride is not None)
-  writer = Writer(args, task, model.recipe.fields)
+  writer = Writer(args, task, model.recipe.fields, test_config(model.config).protocol)
   for name, count, frames in inputs.sequences(sources, model, window, args.stride, camera.complete):
     writer.write(name, count, camera.rescaled(predict(model, task, frames)))
   if task.name == "depth":
@@ -147,9 +148,11 @@ def main(argv: Sequence[str]) -> int:
 class Writer:
   """Leaves the results of sequences in a folder, and says what it left."""
 
-  def __init__(self, args: argparse.Namespace, task: tasks.Task, own: Mapping[str, fields.Field]):
-    """Takes the arguments of `parse`, the network's task and the fields of its recipe's own."""
-    self._args, self._task, self._own = args, task, own
+  def __init__(
+    self, args: argparse.Namespace, task: tasks.Task, own: Mapping[str, fields.Field], protocol: Any
+  ):
+    """Takes the arguments of `parse`, the network's task, the fields of its recipe's own, and its test's protocol."""
+    self._args, self._task, self._own, self._protocol = args, task, own, protocol
     self._total, self._videos, self._names = 0, 0, {}
 
   def write(self, name: str, count: int, results: Iterable[tuple[str, Fields, Fields]]) -> None:
@@ -196,7 +199,7 @@ class Writer:
       fitted = self._task.fit(predictions, size)
       left_out = (*self._task.truth, *(() if self._args.ply else ("intrinsics",)))
       seen = {n: x for n, x in given.items() if n not in left_out}
-      self._task.write(self._args.output, key, seen | fitted)
+      self._task.write(self._args.output, key, seen | fitted, self._protocol)
       example = {"key": key, **given, "prediction": {"prediction": fitted}}
       scales = self._scales(example)
       first = scales if first is None else first
@@ -206,7 +209,7 @@ class Writer:
       yield key, self._task.cells(example, first)
 
   def _scales(self, example):
-    scales = self._task.scales([example])
+    scales = self._task.scales([example], self._protocol)
     if self._args.depth_range:
       scales = scales._replace(depth=colour.Scale(*self._args.depth_range, "log"))
     return scales

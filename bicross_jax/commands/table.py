@@ -14,6 +14,7 @@ import pathlib
 import re
 
 from bicross_jax import cli, errors, files, tasks
+from bicross_jax.commands.tested import test_config
 from bicross_jax.config import grammar, rules, tables
 
 _SEEDS = rules.several(rules.whole(0, rules.SEEDS - 1), least=1)
@@ -83,7 +84,8 @@ def run(
   config = next(iter(table.rows.values())).config
   task = tasks.create(config.task)
   columns = tuple(table.columns or task.columns)
-  titles = {**task.titles, "against": f"{task.titles.get(columns[0], columns[0])} minus that of"}
+  titles = {**task.titles, **task.called(test_config(config).protocol)}
+  titles["against"] = f"{titles.get(columns[0], columns[0])} minus that of"
   folder = pathlib.Path(output or pathlib.Path(root) / config.system / "tables" / table.name)
   scores = {
     label: [test(row, seed, part, root) for seed in seeds] for label, row in table.rows.items()
@@ -181,10 +183,11 @@ def chain(config, workdir=None, root="runs") -> dict:
     task = tasks.create(own.task)
     for name in said.evals:
       where = evaluate.test_config(own, said, evaluation=name)
+      titles = {**task.titles, **task.called(where.protocol)}
       report = evaluate.evaluate(model, where, "test")
       row.update(
         {
-          f"{where.data.domain} {task.titles.get(c, c)}": report.summary[c]
+          f"{where.data.domain} {titles.get(c, c)}": report.summary[c]
           for c in tuple(task.columns)[:3]
           if c in report.summary
         }

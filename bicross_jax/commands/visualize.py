@@ -9,6 +9,8 @@ on which the last one is tested by default:
 
     visualize.py --strip "source only=RUN" MonoCross=RUN BiCross=RUN --output strip.png
 
+With --panels FOLDER the pictures of each example stand side by side in a file of its own, without titles and scales.
+
 A video of either over a sequence, on one scale throughout:
 
     visualize.py --checkpoint RUN --video drive.mp4
@@ -34,6 +36,7 @@ from bicross_jax import cli, errors, files, tasks
 from bicross_jax.commands import disparities, evaluate
 from bicross_jax.config import grammar
 from bicross_jax.data.dataset import PARTS
+from bicross_jax.data.formats import image
 from bicross_jax.viz import cells, film, panels, video
 
 ROWS, COLUMNS = 7, 13  # of a sequence's pixels, one in so many decides on the scales
@@ -57,6 +60,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   what.add_argument("--strip", nargs="+", metavar="NAME=RUN", help="networks to compare")
   add = parser.add_argument
   add("--output", help="the PNG file to write (of --disparities: the folder)")
+  add("--panels", help="a folder for one PNG an example, of the pictures alone, pixel for pixel")
   add("--video", help="the .mp4 or .gif file to write")
   add("--part", choices=PARTS, default="test")
   add("--examples", type=int, default=4, help="rows of the picture")
@@ -70,14 +74,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not item.startswith("data."):
       raise errors.UserError(f"unknown argument --{item}; fields are set as --data.key=value")
   if args.disparities:
-    if args.video or args.overrides:
+    if args.video or args.panels or args.overrides:
       raise errors.UserError("--disparities goes with --output alone")
     return args
-  if not (args.output or args.video):
-    raise errors.UserError("nothing to do: give --output FILE.png, --video FILE.mp4 or both")
+  if not (args.output or args.video or args.panels):
+    raise errors.UserError(
+      "nothing to do: give --output FILE.png, --video FILE.mp4, --panels FOLDER or several of them"
+    )
   for name, least in (("examples", 1), ("frames", 1), ("first", 0)):
     if not least <= getattr(args, name) <= MOST:
       raise errors.UserError(f"--{name} {getattr(args, name)} is not in {least} .. {MOST}")
+  if args.panels:
+    files.check_output_folder(args.panels)
   _check_file(args.output, (".png",))
   _check_file(args.video, (".mp4", ".gif"))
   if args.video:
@@ -102,18 +110,25 @@ def main(argv: Sequence[str]) -> int:
   models = {name: inference.load(path, plugins=args.plugin) for name, path in args.runs.items()}
   comparison = Comparison(models, args.overrides)
   task = comparison.task
-  if args.output:
+  if args.output or args.panels:
     examples = comparison.examples(args.part, args.examples)
-    scales = task.scales(examples)
+    scales = task.scales(examples, comparison.where.protocol)
     rows = [task.cells(example, scales) for example in examples]
-    panels.save(args.output, panels.lay_out(rows, [example["key"] for example in examples]))
-    print(f"written: {args.output}")
+    keys = [example["key"] for example in examples]
+    if args.output:
+      panels.save(args.output, panels.lay_out(rows, keys))
+      print(f"written: {args.output}")
+    for key, row in zip(keys, rows) if args.panels else ():
+      name = key.replace("/", "-")
+      image.write_png(pathlib.Path(args.panels) / f"{name}.png", panels.joined(row))
+    if args.panels:
+      print(f"written: {len(rows)} panel(s) in {errors.shown(args.panels)}")
   if args.video:
 
     def sequence():
       return comparison.sequence(args.part, first=args.first, count=args.frames, fps=args.fps)
 
-    scales, template = survey(task, sequence())
+    scales, template = survey(task, sequence(), comparison.where.protocol)
     rows = ((example["key"], task.cells(example, scales)) for example in sequence())
     count = video.write(args.video, film.frames(rows, template), args.fps)
     print(f"written: {args.video}, {count} frames")
@@ -158,7 +173,7 @@ class Comparison:
     Returns:
       Dicts as `tasks.Task.cells` takes them: what the networks read and, where the set has them,
       `SHOWN` and the truth, all in the networks' view; "key", "prediction" {network: {name: map}}, "row" {network: what the task judged},
-      and of a single network "feature" where it has one.
+      of several "reads" {network: its inputs}, and of a single network "feature" where it has one.
 
     Raises:
       errors.UserError: data that is not there, or fields that a network cannot take.
@@ -264,31 +279,34 @@ class Comparison:
       example["row"] = {
         name: self.task.judge(x, truth, self.where.protocol) for name, x in maps.items()
       }
+    if len(found) > 1:
+      example["reads"] = {name: tuple(self.models[name].inputs) for name in found}
     if len(found) == 1:
       ((_, out),) = found.items()
       example |= {"feature": out["feature"][i]} if "feature" in out else {}
     return example
 
 
-def survey(task: tasks.Task, frames: Iterable[Example]) -> tuple[Any, panels.Row]:
+def survey(task: tasks.Task, frames: Iterable[Example], protocol: Any) -> tuple[Any, panels.Row]:
   """What all frames of a video share, from a share of their pixels, so that none need be held.
 
   Args:
     task: of the predictions.
     frames: of the whole sequence.
+    protocol: of the task.
 
   Returns:
     (scales, a template for `viz.film`).
   """
   thin = [_thin(frame) for frame in frames]
-  scales = task.scales(thin)
+  scales = task.scales(thin, protocol)
   return scales, film.template(task.cells(frame, scales) for frame in thin)
 
 
 def _thin(x):
   """A frame with few of its pixels."""
   if isinstance(x, Mapping):
-    return {name: value if name == "row" else _thin(value) for name, value in x.items()}
+    return {name: value if name in ("row", "reads") else _thin(value) for name, value in x.items()}
   return np.asarray(x)[::ROWS, ::COLUMNS] if np.ndim(x) >= 2 else x
 
 

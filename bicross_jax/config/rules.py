@@ -148,7 +148,7 @@ _DATA: Rules = {
   "parts.*": several(text(r"\S+", "a drive or a frame")),
   "batch_size": whole(1, 1 << 16),
   "flip": flag(),
-  "crop": one_of("bottom", "random", "none", "resize"),
+  "crop": one_of("bottom", "random", "none", "resize", "bicubic"),
   "sequence": whole(0, 1 << 16),
 }
 

@@ -7,6 +7,7 @@ As StereoSpike's repository counts them ("legacy"), or as the stamps of the dept
 import numpy as np
 
 from bicross_jax.data.formats.events import Events
+from bicross_jax.ops import event_image
 
 HOLE = 24  # pixels; smaller holes of a depth map are filled (StereoSpike)
 
@@ -54,6 +55,15 @@ def histogram(
   place = (place * bins + slot) * 2 + ~events.p[inside]
   counts = np.bincount(place, minlength=height * width * bins * 2)
   return np.minimum(counts, 65535).astype(np.uint16).reshape(height, width, bins, 2)
+
+
+def image(events: Events, begin: int, end: int, *, size: tuple[int, int]) -> np.ndarray:
+  """The event image of a window (`ops.event_image`): uint8[H, W, 2], negative and positive.
+
+  Args:
+    events, begin, end, size: as for `histogram`.
+  """
+  return event_image.encode(histogram(events, begin, end, bins=1, size=size)[:, :, 0])
 
 
 def area_closing(depth: np.ndarray, pixels: int = HOLE) -> np.ndarray:

@@ -37,8 +37,9 @@ def open(  # pylint: disable=redefined-builtin
       the set's files lie (of the world: where it is kept); `steps` of a spike stream; `sensors`, the
       fields that are used (none: the set's choice). `height` and `width` of what is cut out of
       each frame, and `crop`, where: "bottom" (centred), "random" (in training; otherwise in the
-      middle), "none" (frames have that size) or "resize" (frames are resized to it whole). `batch_size` of the global batch; `sequence`, how
-      many windows of a recording are trained on in a row (0: single examples). The training
+      middle), "none" (frames have that size), "resize" or "bicubic" (frames are resized to it whole:
+      `pipeline_records.View`). `batch_size` of the global batch; `sequence`, how many windows of a recording
+      are trained on in a row (0: single examples). The training
       examples in use, `limit` (how many, 0 = all) and `labelled` (how many of them keep their
       labels, 0 = all; the others are unknown throughout; `pipeline_order.chosen_rows` draws both);
       `oversample_labelled` (half of each batch is labelled). Sizes `train`, `validation`, `test`
@@ -225,7 +226,9 @@ class Data:
         f"{field}.crop='none' needs frames of {size[0]}x{size[1]}; those of {self.dataset.name} have "
         f"{smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]}"
       )
-    if self._view.crop != "resize" and (size[0] > smallest[0] or size[1] > smallest[1]):
+    if self._view.crop not in pipeline_records.RESIZES and (
+      size[0] > smallest[0] or size[1] > smallest[1]
+    ):
       raise errors.UserError(
         f"the crop of {size[0]}x{size[1]} is larger than the smallest frame of {self.dataset.name}, "
         f"{smallest[0]}x{smallest[1]}; lower {field}.height and {field}.width"

@@ -13,13 +13,15 @@ from bicross_jax.data.builders import (
   base,
   storage,
 )  # before TensorFlow: the package keeps that quiet
+from bicross_jax.data.formats import image
 
 import tensorflow as tf  # isort: skip
 import tensorflow_datasets as tfds  # isort: skip
 
 THREADS = min(16, max(2, (os.cpu_count() or 2) // 2))
 _KEPT = 1 << 29  # bytes of examples that a part keeps in memory, as reading takes a core's time
-CROPS = ("bottom", "random", "none", "resize")
+RESIZES = ("resize", "bicubic")  # crops that are the whole frame, resized
+CROPS = ("bottom", "random", "none", *RESIZES)
 MADE = ("frame", "crop", "mask", "reset")  # fields that no set stores: the pipeline makes them
 
 
@@ -29,7 +31,9 @@ class View(NamedTuple):
   Attributes:
     height, width: pixels.
     crop: "bottom" (of the frame, horizontally centred), "random", "none" (the whole frame, which has that
-      size) or "resize" (the whole frame, resized as `fields.Field.smooth` says).
+      size), "resize" or "bicubic" (the whole frame, resized). With "resize" smooth maps (`fields.Field`) are
+      resized by Lanczos, and row i of H of others is row floor(i h / H). With "bicubic" both are what
+      Pillow's BICUBIC and NEAREST make of 8-bit pictures, to the bit: row floor((i + 0.5) h / H).
   """
 
   height: int
@@ -153,7 +157,7 @@ class Records:
 
   def _box(self, frame, place):
     height, width, crop = self._view
-    if crop == "resize":
+    if crop in RESIZES:
       return tf.stack([0, 0, frame[0], frame[1]])
     if crop == "bottom":
       top, left = frame[0] - height, (frame[1] - width) // 2
@@ -167,8 +171,8 @@ class Records:
 
   def _cut(self, field, x, box):
     height, width = self._view.height, self._view.width
-    if self._view.crop == "resize":
-      return _resized(field, x, box[2:], (height, width))
+    if self._view.crop in RESIZES:
+      return _resized(field, x, box[2:], self._view)
     if field.kind == "map":
       x = fields.cut(field, x, (box[0], box[1], height, width))
       return tf.ensure_shape(x, [height, width, *x.shape[2:]])
@@ -177,15 +181,22 @@ class Records:
     return x
 
 
-def _resized(field, x, frame, size):
-  """A field of one example after its maps are resized from `frame` to `size`, height and width."""
+def _resized(field, x, frame, view):
+  """A field of one example after its maps are resized from `frame`, height and width, to the view."""
+  size, pillow = (view.height, view.width), view.crop == "bicubic"
+  if field.kind == "map" and field.smooth and pillow:
+    resized = tf.numpy_function(lambda x: image.resize(x, size, "bicubic"), [x], x.dtype)
+    return tf.ensure_shape(resized, [*size, *x.shape[2:]])
   if field.kind == "map":
     flat = tf.reshape(x, [*tf.unstack(frame), -1])  # a last axis is needed
     if field.smooth:  # of bytes
       flat = tf.image.resize(tf.cast(flat, tf.float32), size, "lanczos3", antialias=True)
       flat = tf.cast(tf.clip_by_value(tf.round(flat), 0, 255), x.dtype)
     else:
-      rows, columns = (tf.range(n) * frame[i] // n for i, n in enumerate(size))
+      rows, columns = (
+        (2 * tf.range(n) + 1) * frame[i] // (2 * n) if pillow else tf.range(n) * frame[i] // n
+        for i, n in enumerate(size)
+      )
       flat = tf.gather(tf.gather(flat, rows, axis=0), columns, axis=1)
     return tf.reshape(flat, [*size, *x.shape[2:]])
   if field.kind == "intrinsics":

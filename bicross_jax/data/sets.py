@@ -10,12 +10,14 @@ from bicross_jax.data.layouts import (
   dense,
   drivingstereo,
   dsec,
+  dsec_semantic,
   kitti,
   kitti_stereo,
   mvsec,
   nyu,
   nyu_test,
   respike,
+  side_by_side,
   vkitti,
 )
 from bicross_jax.names import nearest
@@ -29,12 +31,15 @@ SETS: dict[str, DataSet] = {
     drivingstereo.SET,
     drivingstereo.WEATHER,
     dsec.SET,
+    dsec_semantic.SET,
     kitti.SET,
     kitti_stereo.SET,
     mvsec.SET,
     nyu.SET,
     nyu_test.SET,
     respike.SET,
+    side_by_side.DDD17,
+    side_by_side.MVSEC,
     vkitti.SET,
   )
 }

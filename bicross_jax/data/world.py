@@ -16,7 +16,7 @@ from bicross_jax import errors
 from bicross_jax.data import depth_hints
 from bicross_jax.data.dataset import PARTS, DataSet, Stored
 from bicross_jax.sim import domains, drive, world
-from bicross_jax.sim.world import DEFAULT, EVENT_WINDOW
+from bicross_jax.sim.world import COUNTED, DEFAULT, EVENT_WINDOW
 
 FPS = 10.0  # windows a second of a sequence without events
 HINT, PAIR = "depth_hint", ("rgb", "rgb_right")  # a field made on the host, and what of
@@ -77,7 +77,7 @@ class World(DataSet):
     parameters["sensors"] = _sensors(config)
     parameters["seed"] = config.get("scenes", 0)
     parameters["windows"] = max(1, config.get("sequence", 0))
-    if "events" in parameters["sensors"]:
+    if set(COUNTED) & set(parameters["sensors"]):
       parameters["bins"] = config.get("bins", 1)
     return storage.prepare(
       world.World, world.WorldConfig(**parameters), storage.root(config.data_dir)
@@ -110,7 +110,7 @@ class World(DataSet):
 
 def rate(sensors: tuple[str, ...]) -> float:
   """Windows a second of a sequence."""
-  return 1 / EVENT_WINDOW if "events" in sensors else FPS
+  return 1 / EVENT_WINDOW if set(COUNTED) & set(sensors) else FPS
 
 
 def rendered(sensors: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,6 +160,7 @@ def stored(height: int, width: int, steps: int, bins: int = 1) -> dict[str, Stor
     "baseline": Stored((), "float32"),
     "events": Stored((height, width, bins, 4), "uint8"),
     "depth_before": Stored((height, width), "float32"),
+    "event_image": Stored((height, width, 2), "uint8"),
     HINT: Stored((height, width), "float32"),
   }
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from bicross_jax.ops import event_image
 from bicross_jax.sim import (
   camera,
   domains,
@@ -24,7 +25,8 @@ VERSION = "1"
 
 # The sensors that are read where none are chosen, and all.
 DEFAULT = ("rgb", "rgb_right", "spike", "depth", "label", "intrinsics", "baseline")
-SENSORS = (*DEFAULT, "events", "depth_before")
+SENSORS = (*DEFAULT, "events", "depth_before", "event_image")
+COUNTED = ("events", "event_image")  # those that are made of event counts
 EVENT_WINDOW = 0.05  # seconds
 EVENT_SENSOR = event_camera.Sensor()  # of the left camera; the right one has a pattern of its own
 _EVENT_FRAMES = 10  # intervals of the window that are rendered, at least
@@ -83,7 +85,7 @@ def instants(keyframes: int, steps: int):
 
 def bins_of(sensors: tuple[str, ...], bins: int) -> int:
   """What `sample` and `see` take as bins: 0 where no sensor asks for events."""
-  return bins if {"events", "depth_before"} & set(sensors) else 0
+  return bins if {*COUNTED, "depth_before"} & set(sensors) else 0
 
 
 def event_frames(bins: int) -> int:
@@ -215,18 +217,22 @@ def sense(
 
   Returns:
     {sensor: array}: the arrays of the sample of that name, `spike` uint8[H, W, steps/8], `events`
-    uint8[H, W, bins, 4]: L_ON, L_OFF, R_ON, R_OFF.
+    uint8[H, W, bins, 4]: L_ON, L_OFF, R_ON, R_OFF, `event_image` uint8[H, W, 2] of the left camera's.
   """
+
+  def counted(side):
+    """Counts of the left (0) or the right (1) event camera."""
+    keys = jax.random.split(jax.random.fold_in(key, 4))
+    sensor = EVENT_SENSOR._replace(pattern_seed=EVENT_SENSOR.pattern_seed + side)
+    return event_camera.counts(keys[side], seen.event_light[side], EVENT_WINDOW, bins, sensor)
+
+  left = counted(0) if set(COUNTED) & set(sensors) else None
 
   def one(name):
     if name == "events":
-      keys = jax.random.split(jax.random.fold_in(key, 4))
-      pair = (EVENT_SENSOR, EVENT_SENSOR._replace(pattern_seed=EVENT_SENSOR.pattern_seed + 1))
-      counted = [
-        event_camera.counts(k, light, EVENT_WINDOW, bins, sensor)
-        for k, light, sensor in zip(keys, seen.event_light, pair)
-      ]
-      return jnp.concatenate(counted, axis=-1)
+      return jnp.concatenate([left, counted(1)], axis=-1)
+    if name == "event_image":
+      return event_image.encode(left.sum(2))
     if name != "spike":
       return getattr(seen, name)
     light = spike_camera.luminance(seen.radiance)

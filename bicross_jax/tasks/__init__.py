@@ -43,10 +43,12 @@ class Task(NamedTuple):
     predictor: (predict, protocol, fields of the recipe's own) -> predict with what the protocol
       asks of the network when it is tested (mirrored inputs).
     fit: (predictions of one image, (H, W)) -> the same in another frame.
-    write: (folder, name, result) -> paths written; `result` holds the inputs and the predictions
-      in the frame of the input.
-    scales: (examples) -> what all pictures of a figure share (colour scales).
+    write: (folder, name, result, protocol) -> paths written; `result` holds the inputs and the
+      predictions in the frame of the input.
+    scales: (examples, protocol) -> what all pictures of a figure share (colour scales, names).
     cells: (example, scales) -> {(place, title): viz.panels.Cell}, the columns of one row.
+    called: (protocol) -> `titles` that the protocol has others for.
+    plots: (folder, summary, protocol) -> paths of the pictures of a summary that were written.
   """
 
   name: str
@@ -62,9 +64,13 @@ class Task(NamedTuple):
   baselines: Callable[[Iterable[Maps], Any], Mapping[str, Predict]]
   predictor: Callable[[Predict, Any, Mapping[str, Any]], Predict]
   fit: Callable[[Maps, tuple[int, int]], dict[str, np.ndarray]]
-  write: Callable[[pathlib.Path, str, Maps], list[pathlib.Path]]
-  scales: Callable[[Sequence[Mapping[str, Any]]], Any]
+  write: Callable[[pathlib.Path, str, Maps, Any], list[pathlib.Path]]
+  scales: Callable[[Sequence[Mapping[str, Any]], Any], Any]
   cells: Callable[[Mapping[str, Any], Any], Mapping[tuple[int, str], Any]]
+  called: Callable[[Any], Mapping[str, str]] = lambda protocol: {}
+  plots: Callable[[pathlib.Path, Mapping[str, Any], Any], list[pathlib.Path]] = (
+    lambda folder, summary, protocol: []
+  )
 
 
 def create(name: str) -> Task:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import itertools
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from bicross_jax import files
@@ -67,6 +68,20 @@ def save(path, drawing: "backend.Figure", dpi: int = 110) -> None:
   encoded = backend.png(drawing, dpi)
   with files.write_whole(path) as file:
     file.write(encoded.getbuffer())
+
+
+def joined(row: Row) -> np.ndarray:
+  """The pictures of a row side by side, pixel for pixel: uint8[H, W, 3].
+
+  Those of another height than the first are brought to its size by nearest neighbour.
+  """
+  first, *others = (row[key].picture for key in columns([row]))
+  size = first.shape[1::-1]
+  fitted = [
+    x if x.shape == first.shape else cv2.resize(x, size, interpolation=cv2.INTER_NEAREST)
+    for x in others
+  ]
+  return np.concatenate([first, *fitted], axis=1)
 
 
 def lay_out(rows: Sequence[Row], keys: Sequence[str | None]) -> "backend.Figure":

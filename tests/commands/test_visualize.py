@@ -190,7 +190,7 @@ def test_scales_of_a_sequence_are_nearly_those_of_all_its_pixels():
   for frame in frames[::3]:
     del frame["depth"]
   task = tasks.create("depth")
-  few, template = visualize.survey(task, iter(frames))
+  few, template = visualize.survey(task, iter(frames), task.protocol())
   every = task.scales(frames)
   assert few.depth.low == pytest.approx(every.depth.low, rel=0.1)
   assert few.depth.high == pytest.approx(every.depth.high, rel=0.05)

@@ -6,6 +6,8 @@ import jax
 import ml_collections
 import numpy as np
 
+from bicross_jax.config import sections
+
 H, W, STEPS = 24, 40, 16
 
 
@@ -25,8 +27,9 @@ def model(inputs, step, task="depth", fields=None, fixed=False, camera=None, **c
     name: jax.ShapeDtypeStruct(shape, np.dtype(bool if name == "reset" else np.uint8))
     for name, shape in inputs.items()
   }
+  tested = dict(data=sections.world(), evals={"source": sections.evaluation(task)}, test="source")
   return types.SimpleNamespace(
-    config=ml_collections.ConfigDict({"task": task, **config}),
+    config=ml_collections.ConfigDict({"task": task, **tested, **config}),
     inputs=specs,
     recipe=types.SimpleNamespace(
       fields=fields or {}, inputs=tuple(inputs), batch_spec=lambda: specs, fixed=fixed

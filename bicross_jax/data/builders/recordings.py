@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from bicross_jax.data.builders import base
 from bicross_jax.data.layouts.event_sets import EventSet
 from bicross_jax.data.layouts.recordings import Opened, Settings, Take
+from bicross_jax.ops import event_image
 
 _THREADS = min(8, (os.cpu_count() or 2) + 1)  # they mostly wait for files and processes
 AHEAD = 2 * _THREADS  # examples that are being made, or wait to be written
@@ -53,6 +54,8 @@ class RecordingsConfig(tfds.core.BuilderConfig):
       stats = [os.stat(path) for path in (*take.recording.files(self.settings), *own)]
       span = take.span if self.settings.binning == "legacy" else None
       content.append([take.recording.name, take.frames, span])
+      if take.recording.variant:
+        content.append(take.recording.variant)
       content.append([(s.st_size, s.st_mtime_ns) for s in stats])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     s = self.settings
@@ -103,7 +106,7 @@ class Recordings(base.Builder):
       if frames:
         with self._opened(take, frames[-1] == take.frames[-1]) as opened:
           for frame, example in _in_order(opened, c.settings, frames, c.dataset.before(take)):
-            self._note_counts(example)
+            self._store_counts(example)
             yield {"key": f"{take.recording.name}/{frame:06d}", **example}
     if stop == sum(self.recordings(part)):
       self._tell()
@@ -126,15 +129,19 @@ class Recordings(base.Builder):
         self._held = None
         stack.close()
 
-  def _note_counts(self, example: dict[str, np.ndarray]) -> None:
-    """Makes the counts of an example bytes, and keeps in mind what is odd about them."""
+  def _store_counts(self, example: dict[str, np.ndarray]) -> None:
+    """Makes of the counts of an example what is stored, and keeps in mind what is odd about them."""
     if "events" not in example:
       return
-    counts, told = example["events"], self.info.metadata
-    example["events"] = np.minimum(counts, _MOST).astype(np.uint8)
+    counts, told = example.pop("events"), self.info.metadata
+    fields = self.builder_config.settings.fields
     seen = counts.any((0, 1, 2)).reshape(-1, 2).any(1)  # by camera
     told["empty"] = told.get("empty", 0) + int(not seen.all())
-    told["saturated"] = told.get("saturated", 0) + int((counts > _MOST).sum())
+    if "event_image" in fields:
+      example["event_image"] = event_image.encode(counts[..., :2].sum(2))
+    if "events" in fields:
+      example["events"] = np.minimum(counts, _MOST).astype(np.uint8)
+      told["saturated"] = told.get("saturated", 0) + int((counts > _MOST).sum())
 
   def _tell(self) -> None:
     told, name = self.info.metadata, self.builder_config.description
@@ -147,7 +154,7 @@ class Recordings(base.Builder):
 def _in_order(
   opened: Opened, settings: Settings, frames: Sequence[int], before: Mapping[int, int]
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-  """(frame, its fields) in order; threads make some examples ahead, and each depth map once."""
+  """(frame, its fields, with counts for event images, too) in order; threads make some examples ahead, and each depth map once."""
   maps: dict[int, futures.Future] = {}
   pending: collections.deque = collections.deque()
 
@@ -164,7 +171,9 @@ def _in_order(
         found["depth_before"] = depth(before[frame])
       if "depth" in settings.fields:
         found["depth"] = depth(frame)
-      if "events" in settings.fields:
+      for name in {"label", "rgb"} & set(settings.fields):
+        found[name] = pool.submit(getattr(opened, name), frame)
+      if {"events", "event_image"} & set(settings.fields):
         found["events"] = pool.submit(opened.counts, frame)
       return found
 

@@ -71,6 +71,13 @@ def read_grey(path) -> np.ndarray:
   return decode(path, np.array, ("L",), "an 8-bit grey picture")
 
 
+def read_classes(path) -> np.ndarray:
+  """A map of classes uint8[H, W]: the values of an 8-bit grey PNG, or the indices of one with a palette."""
+  return decode(
+    path, np.array, ("L", "P"), "an 8-bit map of classes, grey or with a palette", ("PNG",)
+  )
+
+
 def size(path) -> tuple[int, int]:
   """(height, width) of a PNG or JPEG file as it is read, from its header alone."""
   files.size(path)
@@ -127,11 +134,20 @@ def _brief(message) -> str:
   return " ".join(str(message).split())[:100]
 
 
-def resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """A picture uint8[h, w, 3] in another size (height, width): means of its pixels, by Lanczos."""
-  if rgb.shape[:2] == tuple(size):
-    return rgb
-  return np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS))
+def resize(picture: np.ndarray, size: tuple[int, int], kernel: str = "lanczos") -> np.ndarray:
+  """A picture in another size, as Pillow resizes it: means of its pixels.
+
+  Args:
+    picture: uint8[h, w, C], C of any number.
+    size: (height, width).
+    kernel: "lanczos", or "bicubic" (a = -0.5).
+  """
+  if picture.shape[:2] == tuple(size):
+    return picture
+  how = Image.Resampling[kernel.upper()]
+  bands = [picture] if picture.shape[2] == 3 else [picture[..., c] for c in range(picture.shape[2])]
+  resized = [np.array(Image.fromarray(band).resize(size[::-1], how)) for band in bands]
+  return np.stack(resized, axis=2) if picture.shape[2] != 3 else resized[0]
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""Data sets of event cameras: recordings with depth maps, each of which ends a window of events."""
+"""Data sets of event cameras: recordings with label maps, each of which ends a window of events."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bicross_jax import errors, folders
+from bicross_jax import errors, fields, folders
 from bicross_jax.data.dataset import DataSet, Stored
 from bicross_jax.data.layouts.frames import VERBS
 from bicross_jax.data.layouts.recordings import BINNINGS, DEFAULT, WINDOW, Finders, Settings, Take
@@ -28,6 +28,8 @@ class EventSet(DataSet):
     period: nominal microseconds between two frames.
     binnings: of `BINNINGS`.
     known: fields that can be chosen.
+    default: those of a config that chooses none.
+    labels: what a frame has, in words.
   """
 
   name: str
@@ -41,11 +43,13 @@ class EventSet(DataSet):
   window: int = WINDOW
   period: int = WINDOW
   binnings: tuple[str, ...] = BINNINGS[:1]
-  known: tuple[str, ...] = (*DEFAULT, "intrinsics", "baseline")
+  known: tuple[str, ...] = (*DEFAULT, "intrinsics", "baseline", "event_image")
+  default: tuple[str, ...] = DEFAULT
+  labels: str = "depth maps"
 
   def settings(self, config: Any) -> Settings:
     """What a data section says about how examples are made."""
-    chosen = tuple(config.get("sensors", ())) or DEFAULT
+    chosen = tuple(config.get("sensors", ())) or self.default
     return Settings(
       fields=tuple(name for name in self.known if name in chosen),
       bins=config.get("bins", 1),
@@ -63,8 +67,8 @@ class EventSet(DataSet):
         f"{self.name} has no field {wrong[0]!r} ({field}.sensors): choose from "
         f"{', '.join(self.known)}"
       )
-    if not set(DEFAULT) & set(settings.fields):
-      raise errors.UserError(f"{field}.sensors names none of {', '.join(DEFAULT)}")
+    if not fields.maps(settings.fields):
+      raise errors.UserError(f"{field}.sensors names none of {', '.join(fields.maps(self.known))}")
     if settings.cameras > self.cameras:
       raise errors.UserError(f"{self.name} has one camera, not {field}.cameras={settings.cameras}")
     if settings.binning not in self.binnings:
@@ -74,7 +78,7 @@ class EventSet(DataSet):
     self._finders(config, section)
 
   def fields(self, config: Any) -> Mapping[str, Stored]:
-    """Those that `config.sensors` chooses, or `DEFAULT`; see `DataSet.fields`."""
+    """Those that `config.sensors` chooses, or `default`; see `DataSet.fields`."""
     return self.stored(self.settings(config))
 
   def stored(self, settings: Settings) -> Mapping[str, Stored]:
@@ -85,6 +89,9 @@ class EventSet(DataSet):
       "depth_before": Stored(self.size, "float32"),
       "intrinsics": Stored((3, 3), "float32"),
       "baseline": Stored((), "float32"),
+      "event_image": Stored((*self.size, 2), "uint8"),
+      "label": Stored(self.size, "uint8"),
+      "rgb": Stored((*self.size, 3), "uint8"),
     }
     return {name: every[name] for name in settings.fields}
 
@@ -187,7 +194,7 @@ class EventSet(DataSet):
       found = numbers[whole]
       if not whole.all():
         print(
-          f"left out: {(~whole).sum()} of the {len(whole)} depth maps of {recording.name}, whose "
+          f"left out: {(~whole).sum()} of the {len(whole)} {self.labels} of {recording.name}, whose "
           "windows begin before the events or end after them",
           flush=True,
         )

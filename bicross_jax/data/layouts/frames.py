@@ -134,7 +134,7 @@ class FrameSet(DataSet):
       return self.readers[name].read(asked)
 
     size = read(next(iter(self.readers))).shape[:2]
-    width = size[1] if config.get("crop", "bottom") == "resize" else config.width
+    width = size[1] if config.get("crop", "bottom") in ("resize", "bicubic") else config.width
     baseline = abs(float(read("baseline", size))) if "baseline" in self.readers else 0.0
     return float(read("intrinsics", size)[0, 0]) / width, baseline
 

@@ -1,4 +1,4 @@
-"""What a recording of event cameras is to a data set: frames with depth, each of which ends a window."""
+"""What a recording of event cameras is to a data set: labelled frames, each of which ends a window."""
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
 
 class Opened(abc.ABC):
-  """A recording whose files are open. Threads may share it.
+  """A recording whose files are open. Threads may share it. It has the maps that its set knows.
 
   Attributes:
     size: height and width of its maps.
@@ -62,9 +62,17 @@ class Opened(abc.ABC):
   def counts(self, frame: int) -> np.ndarray:
     """Counts of the events of a frame's window, uint16[H, W, T, C]."""
 
-  @abc.abstractmethod
   def depth(self, frame: int) -> np.ndarray:
     """Depth at the end of a frame's window, float32[H, W] metres, 0 where unknown."""
+    raise NotImplementedError
+
+  def label(self, frame: int) -> np.ndarray:
+    """Classes at the end of a frame's window, uint8[H, W], 255 where unknown."""
+    raise NotImplementedError
+
+  def rgb(self, frame: int) -> np.ndarray:
+    """What an ordinary camera sees at the end of a frame's window, uint8[H, W, 3]."""
+    raise NotImplementedError
 
 
 class Recording(abc.ABC):
@@ -72,9 +80,11 @@ class Recording(abc.ABC):
 
   Attributes:
     name: in keys.
-    labels, events: files or folders that depth and events come from, for errors.
+    labels, events: files or folders that labels and events come from, for errors.
+    variant: what its maps are made of its files by, where there are several ways.
   """
 
+  variant: str = ""
   name: str
   labels: str
   events: str
@@ -90,7 +100,7 @@ class Recording(abc.ABC):
 
   @abc.abstractmethod
   def stamps(self) -> tuple[np.ndarray, np.ndarray]:
-    """Frames that have depth: (int64[M] their numbers, int64[M] microseconds), both ascending.
+    """Frames that have labels: (int64[M] their numbers, int64[M] microseconds), both ascending.
 
     Raises:
       errors.BadFileError: the files do not say it.

@@ -76,6 +76,22 @@ def fit(predictions: tasks.Maps, size: tuple[int, int]) -> dict[str, np.ndarray]
   return out
 
 
+def predictor(predict: tasks.Predict, protocol: protocols.Protocol, own) -> tasks.Predict:
+  """The predictor as the protocol asks for it: at several scales, and with the mirrored input."""
+  if protocol.scales == (1.0,) and not protocol.flip:
+    return predict
+  from bicross_jax.tasks.classes import averaged  # which needs JAX
+
+  return averaged.predictor(predict, protocol.scales, protocol.flip, own)
+
+
+def called(protocol: protocols.Protocol) -> dict[str, str]:
+  """{"iou_K": what its column is called} of the classes of a protocol that names them."""
+  if not protocol.names:
+    return {}
+  return {IOU[k]: f"IoU {name}" for k, name in enumerate(protocol.titles)}
+
+
 TASK = tasks.Task(
   name="classes",
   truth=("label",),
@@ -89,9 +105,11 @@ TASK = tasks.Task(
   titles={"miou": "mIoU", "accuracy": "accuracy"}
   | {name: f"IoU {k}" for k, name in enumerate(IOU)},
   baselines=blind,
-  predictor=lambda predict, protocol, own: predict,
+  predictor=predictor,
   fit=fit,
   write=tasks.late(f"{__name__}.files", "write"),
   scales=tasks.late(f"{__name__}.pictures", "scales"),
   cells=tasks.late(f"{__name__}.pictures", "cells"),
+  called=called,
+  plots=tasks.late(f"{__name__}.pictures", "plots"),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,9 @@ _VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 _WHITE = 255  # points of a prediction without an RGB picture
 
 
-def write(folder: pathlib.Path, name: str, result: Mapping[str, np.ndarray]) -> list[pathlib.Path]:
+def write(
+  folder: pathlib.Path, name: str, result: Mapping[str, np.ndarray], protocol: Any = None
+) -> list[pathlib.Path]:
   """Writes what a network says of one frame; each file takes its name only when it is complete.
 
   NAME_depth.npy (metres, 0 = unknown: what was NaN or infinite), NAME_depth.png (16 bits, metres x
@@ -28,6 +31,7 @@ def write(folder: pathlib.Path, name: str, result: Mapping[str, np.ndarray]) -> 
     name: of the frame.
     result: "depth" float[H, W] metres; maybe "uncertainty" float[H, W], "rgb" uint8[H, W, 3],
       "intrinsics" float[3, 3] in pixels of the same frame.
+    protocol: any; files are the same by all.
 
   Returns:
     The paths.
@@ -35,6 +39,7 @@ def write(folder: pathlib.Path, name: str, result: Mapping[str, np.ndarray]) -> 
   Raises:
     errors.UserError: the disk is full, or the folder cannot be made or written.
   """
+  del protocol
   depth = known_depth(result["depth"])
   written = [folder / f"{name}_depth.npy", folder / f"{name}_depth.png"]
   npy.write_npy(written[0], depth)

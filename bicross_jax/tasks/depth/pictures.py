@@ -30,8 +30,9 @@ class Scales(NamedTuple):
   shared: common.Scales = common.Scales()
 
 
-def scales(examples: Sequence[Example]) -> Scales:
-  """The scales of some examples: `common_scale` of all their depth maps, true and predicted."""
+def scales(examples: Sequence[Example], protocol: Any = None) -> Scales:
+  """The scales of some examples, by any protocol: `common_scale` of all their depth maps, true and predicted."""
+  del protocol
   depths = [e["depth"] for e in examples if "depth" in e]
   depths += [maps["depth"] for e in examples for maps in common.predictions(e).values()]
   return Scales(common_scale(*depths), common.scales(examples))

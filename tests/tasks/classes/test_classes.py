@@ -1,4 +1,5 @@
 import numpy as np
+from PIL import Image
 import pytest
 
 from bicross_jax import errors
@@ -72,12 +73,14 @@ def test_logits_are_resized_before_the_largest_is_taken():
   assert (got == want).mean() > 0.999 and not missing.any()
 
 
-def test_labels_take_the_nearest_as_torch_does():
-  torch = pytest.importorskip("torch")
-  label = np.random.default_rng(2).integers(0, 6, (7, 9)).astype(np.uint8)
-  got, _ = protocols.label({"label": label}, (20, 13))
-  want = torch.nn.functional.interpolate(torch.from_numpy(label)[None, None], (20, 13))[0, 0]
-  np.testing.assert_array_equal(got, want.numpy())
+@pytest.mark.parametrize("old, new", [((7, 9), (20, 13)), ((200, 346), (256, 512))])
+def test_labels_and_truth_take_the_nearest_as_pillow_does(old, new):
+  label = np.random.default_rng(2).integers(0, 3, old).astype(np.uint8)
+  want = np.asarray(Image.fromarray(label).resize(new[::-1], Image.Resampling.NEAREST))
+  got, _ = protocols.label({"label": label}, new)
+  np.testing.assert_array_equal(got, want)
+  row = TASK.judge({"label": want}, truth(label), THREE._replace(height=new[0], width=new[1]))
+  assert row["pixels"] == want.size and row["miou"] == 1
 
 
 def test_only_what_the_network_saw_is_compared_in_the_size_of_the_protocol():

@@ -79,6 +79,6 @@ def test_what_predict_leaves(tmp_path):
     "b_label.png"
   ]
   with pytest.raises(ValueError, match="uint8"):
-    files.write_indexed(tmp_path / "c.png", best)
+    files.write_indexed(tmp_path / "c.png", best, pictures.palette())
   ignored = np.full((6, 8), 255, np.uint8)
-  np.testing.assert_array_equal(pictures.overlay(rgb, ignored), rgb)
+  np.testing.assert_array_equal(pictures.overlay(rgb, ignored, pictures.palette()), rgb)
