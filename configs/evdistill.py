@@ -25,9 +25,9 @@ from bicross_jax.config import grammar, sections
 
 STAGES = ("teacher", "student", "supervised")
 _REAL = {  # scenario: set, domain, classes, protocol
-  "ddd17": ("ddd17_seg", "ddd17", 6, "ddd17"),
-  "mvsec": ("mvsec_seg", "mvsec", 6, "ddd17"),
-  "dsec": ("dsec_semantic", "11", 11, "dsec11"),
+  "ddd17": ("ddd17_seg", "published", 6, "ddd17_evdistill"),
+  "mvsec": ("mvsec_seg", "published", 6, "ddd17_evdistill"),
+  "dsec": ("dsec_semantic", "11", 11, "dsec"),
 }
 SCENARIOS = ("synthetic", "smoke", *_REAL)
 
@@ -102,8 +102,7 @@ def _distil(config) -> None:
     dict(
       regime="label_free",
       aligned=False,  # every event image comes with the frame of its moment
-      bmr=True,  # generators between frames and events (bidirectional modality reconstruction)
-      publish="events",  # or frames, the network that loss.mutual trains
+      publish="events",  # or frames, the network that distill.mutual trains
       generator=dict(width=64, blocks=9),
       discriminator=dict(width=64),
       gan=_optimiser("adam", 2e-4, 0.0, "constant", 0),
@@ -112,8 +111,8 @@ def _distil(config) -> None:
       test="target",
     )
   )
-  config.loss.update(
-    dict(
+  config.distill = ml_collections.ConfigDict(
+    dict(  # weights
       pixelwise_source=20.0,  # translated frames, whose teacher sees the frames
       pixelwise_target=20.0,  # events, whose teacher sees them translated
       affinity=0.1,
@@ -121,6 +120,11 @@ def _distil(config) -> None:
       distribution=0.01,
       mutual=0.0,
       image=10.0,  # of a network with a reconstruction
+    )
+  )
+  config.bmr = ml_collections.ConfigDict(  # bidirectional modality reconstruction
+    dict(
+      on=True,
       adversarial=1.0,
       cycle=10.0,
       reconstruction=10.0,  # where frames stand beside the events
@@ -149,9 +153,8 @@ def _make_synthetic(config) -> None:
     config.generator.update(width=4 if small else 8, blocks=1 if small else 3)
     config.discriminator.update(width=4 if small else 8)
     config.gan = _optimiser("adam", 2e-3, 0.0, "cosine", 20)
-    config.loss.update(labels=1.0, pixelwise_source=0.125, pixelwise_target=0.125)
-  else:
-    config.loss.labels = 1.0
+    config.distill.update(pixelwise_source=0.125, pixelwise_target=0.125)
+  config.loss.labels = 1.0
   config.augment.scales = (1.0, 1.25, 1.5)
   config.optim = _optimiser("adam", 3e-3, 0.0, "cosine", 20)
   config.train.update(steps="400", log_every="50", validate_every="200", checkpoint_every="200")

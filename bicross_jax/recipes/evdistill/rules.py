@@ -13,7 +13,7 @@ _OPTIMISER: rules.Rules = {
 }
 
 RULES: rules.Rules = {
-  "input.modality": one_of("frames", "events"),
+  "input.modality": one_of("frames", "events")._replace(needed=False),
   "input.grey": flag(),
   "input.normalise": flag(),
   "model.name": one_of("deeplab"),
@@ -29,27 +29,22 @@ RULES: rules.Rules = {
   "generator.blocks": whole(1, 64),
   "discriminator.width": whole(1, 1 << 10),
   "regime": one_of("label_free", "with_event_labels"),
-  "bmr": flag(),
   "aligned": flag(),
   "publish": one_of("events", "frames"),
+  "loss.labels": number(0),
   "loss.ohem": number(0, 1),
-  "loss.end_to_end": number(0),
-  **{
-    f"loss.{name}": number(0)
-    for name in (
-      "labels",
-      "pixelwise_source",
-      "pixelwise_target",
-      "affinity",
-      "consistency",
-      "distribution",
-      "mutual",
-      "image",
-      "adversarial",
-      "cycle",
-      "reconstruction",
-    )
-  },
+  "distill.pixelwise_source": number(0),
+  "distill.pixelwise_target": number(0),
+  "distill.affinity": number(0),
+  "distill.consistency": number(0),
+  "distill.distribution": number(0),
+  "distill.mutual": number(0),
+  "distill.image": number(0),
+  "bmr.on": flag(),
+  "bmr.adversarial": number(0),
+  "bmr.cycle": number(0),
+  "bmr.reconstruction": number(0),
+  "bmr.end_to_end": number(0),
   "augment.flip": number(0, 1),
   "augment.jitter": number(0, 1),
   "augment.scales": several(number(0, above=True)),
@@ -66,11 +61,11 @@ def check(config) -> None:
   if "regime" not in config:
     return
   needs = {
-    "loss.mutual": config.loss.mutual > 0,
+    "distill.mutual": config.distill.mutual > 0,
     f"model.reconstruction={config.model.reconstruction}": config.model.reconstruction != "none",
   }
   for name, wanted in needs.items():
     if wanted and not config.aligned:
       raise errors.UserError(f"config.{name} needs frames beside the events: config.aligned=True")
-  if config.publish == "frames" and not config.loss.mutual:
-    raise errors.UserError("config.publish=frames needs config.loss.mutual, which trains that network")
+  if config.publish == "frames" and not config.distill.mutual:
+    raise errors.UserError("config.publish=frames needs config.distill.mutual, which trains that network")

@@ -21,23 +21,23 @@ def create(config) -> train_state.Recipe:
 
   Source frames have labels, target event images have none (regime `label_free`) or the ones that frames beside
   them gave (`with_event_labels`). The parent `teacher`, a network of frames, looks on; student and teacher
-  are alike, and the student starts from its weights. With `bmr` two generators translate frames to event images and
+  are alike, and the student starts from its weights. With `bmr.on` two generators translate frames to event images and
   back, so that either network can be shown what the other one sees; they may start from the parent `generators`.
   Without, each is shown the other's modality as it is.
 
-  With `aligned` every event image has the frame of its moment. `loss.mutual` then trains a network of frames
+  With `aligned` every event image has the frame of its moment. `distill.mutual` then trains a network of frames
   beside the student, which starts from the teacher too.
 
   Params are {"student", "frames" (if mutual), "generators": {"to_events", "to_image"}, "discriminators": {"events", "image"}}.
   Batches: {"source": {rgb, label}, "target": {event_image, rgb (aligned), label (with_event_labels)}}.
   """
-  module, loss = common.network(config), config.loss
-  trained = ("student", *(("frames",) if loss.mutual else ()))
+  module, distill = common.network(config), config.distill
+  trained = ("student", *(("frames",) if distill.mutual else ()))
   generators, critics = translators(config)
   steps = config.train.steps
   transforms = {
     **{name: common.optimiser(config.optim, steps, name) for name in trained},
-    **({"generators": common.optimiser(config.gan, steps, "generators")} if config.bmr else {}),
+    **({"generators": common.optimiser(config.gan, steps, "generators")} if config.bmr.on else {}),
   }
   networks = optim.apart(transforms)
   judges = common.optimiser(config.gan, steps, "discriminators")
@@ -47,7 +47,7 @@ def create(config) -> train_state.Recipe:
       raise errors.UserError("stage student starts from parents.teacher, a network of frames")
     teacher = parents["teacher"]
     params = {name: teacher["params"] for name in trained}
-    if config.bmr:
+    if config.bmr.on:
       size = (1, config.data.height, config.data.width)
       made = {
         name: models.init(net, jax.random.fold_in(key, i), (*size, net.in_channels))["params"]
@@ -58,7 +58,7 @@ def create(config) -> train_state.Recipe:
       if "generators" in parents:
         params["generators"] = parents["generators"]["params"]
     opt_state = {"networks": networks.init({name: params[name] for name in transforms})}
-    if config.bmr:
+    if config.bmr.on:
       opt_state["discriminators"] = judges.init(params["discriminators"])
     return train_state.TrainState(
       step=jnp.zeros((), jnp.int32),
@@ -86,7 +86,7 @@ def create(config) -> train_state.Recipe:
     learning, opt_state["networks"], metrics, (stats, fakes) = optim.step(
       networks, loss_fn, learning, opt_state["networks"]
     )
-    if config.bmr:
+    if config.bmr.on:
 
       def judge(judging):
         return judgement(config, critics, judging, batch, fakes), ({}, None)
@@ -168,22 +168,22 @@ def losses(config, module, generators, critics, params, state, batch, key):
   Returns:
     ({name: float32[]}, new batch statistics, {"events", "image"}: what was generated, without a gradient).
   """
-  loss, keys = config.loss, jax.random.split(key, 4)
+  distill, keys = config.distill, jax.random.split(key, 4)
   frames = common.picture(config, batch["source"], "frames")
   events = common.picture(config, batch["target"], "events")
   label = batch["source"]["label"]
   parts, fakes, stats = {}, {}, {}
   as_events, as_frames = frames, events  # without generators
-  if config.bmr:
+  if config.bmr.on:
     go = lambda name, x: translate(generators[name], params["generators"][name], x)
     as_events, as_frames = go("to_events", frames), go("to_image", events)
     parts |= {
-      "adversarial_loss": loss.adversarial
+      "adversarial_loss": config.bmr.adversarial
       * sum(
         adversarial.fool(score(critics, params["discriminators"], name, x), axis_name=AXIS)
         for name, x in (("events", as_events), ("image", as_frames))
       ),
-      "cycle_loss": loss.cycle
+      "cycle_loss": config.bmr.cycle
       * (
         pooled.mean(jnp.abs(go("to_image", as_events) - frames), AXIS)
         + pooled.mean(jnp.abs(go("to_events", as_frames) - events), AXIS)
@@ -192,15 +192,15 @@ def losses(config, module, generators, critics, params, state, batch, key):
     fakes = {"events": as_events, "image": as_frames}
   if config.aligned:
     beside = common.picture(config, batch["target"], "frames")
-    if config.bmr:
-      parts["reconstruction_loss"] = loss.reconstruction * pooled.mean(
+    if config.bmr.on:
+      parts["reconstruction_loss"] = config.bmr.reconstruction * pooled.mean(
         jnp.abs(as_frames - beside), AXIS
       )
 
   student = {"params": params["student"], "batch_stats": state.batch_stats["student"]}
   real, stats["student"] = common.learn(config, module, student, events, keys[0])
   # Norms see one modality at a time; what they remember is of real events.
-  shown = gradient.scale(as_events, loss.end_to_end)
+  shown = gradient.scale(as_events, config.bmr.end_to_end)
   translated, _ = common.learn(config, module, student, shown, keys[1])
   teach = lambda x: module.apply(state.frozen["teacher"], common.seen(config, x))
   of_frames, of_events = jax.lax.stop_gradient((teach(frames), teach(as_frames)))
@@ -210,34 +210,34 @@ def losses(config, module, generators, critics, params, state, batch, key):
     parts["event_label_loss"] = common.supervision(config, real, batch["target"]["label"])
   pairs = {"source": (translated, of_frames), "target": (real, of_events)}
   for name, (learner, teacher) in pairs.items():
-    weight = loss[f"pixelwise_{name}"]
+    weight = distill[f"pixelwise_{name}"]
     if weight:
       parts[f"pixelwise_{name}_loss"] = weight * segmentation.pixelwise(
         learner.logits, teacher.logits, axis_name=AXIS
       )
-    if loss.affinity:
-      parts[f"affinity_{name}_loss"] = loss.affinity * segmentation.affinity(
+    if distill.affinity:
+      parts[f"affinity_{name}_loss"] = distill.affinity * segmentation.affinity(
         learner.features["aspp"], teacher.features["aspp"], axis_name=AXIS
       )
-  if loss.consistency:
-    parts["consistency_loss"] = loss.consistency * segmentation.divergence(
+  if distill.consistency:
+    parts["consistency_loss"] = distill.consistency * segmentation.divergence(
       of_frames.logits, translated.logits, axis_name=AXIS
     )
-  if loss.distribution:
-    parts["distribution_loss"] = loss.distribution * segmentation.distribution(
+  if distill.distribution:
+    parts["distribution_loss"] = distill.distribution * segmentation.distribution(
       translated.logits, real.logits, axis_name=AXIS
     )
   if config.model.reconstruction != "none":
     truth = jnp.broadcast_to(beside, real.reconstruction.shape)
-    parts["image_loss"] = loss.image * pooled.mean(jnp.abs(real.reconstruction - truth), AXIS)
-    parts["image_affinity_loss"] = loss.affinity * segmentation.feature_affinity(
+    parts["image_loss"] = distill.image * pooled.mean(jnp.abs(real.reconstruction - truth), AXIS)
+    parts["image_affinity_loss"] = distill.affinity * segmentation.feature_affinity(
       real.pointwise, real.reconstruction, axis_name=AXIS
     )
-  if loss.mutual:
+  if distill.mutual:
     other = {"params": params["frames"], "batch_stats": state.batch_stats["frames"]}
     partner, stats["frames"] = common.learn(config, module, other, beside, keys[2])
     supervised, _ = common.learn(config, module, other, frames, keys[3])
-    parts["mutual_loss"] = loss.mutual * segmentation.mutual(
+    parts["mutual_loss"] = distill.mutual * segmentation.mutual(
       real.logits, partner.logits, axis_name=AXIS
     )
     parts["frame_label_loss"] = common.supervision(config, supervised, label)
