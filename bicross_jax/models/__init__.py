@@ -10,7 +10,15 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import dpt, epcdepth, projection, spike_unet, stereospike
+from bicross_jax.models import (
+  discriminator,
+  dpt,
+  epcdepth,
+  projection,
+  spike_unet,
+  stereospike,
+  translator,
+)
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "find", "init"]
@@ -18,10 +26,12 @@ __all__ = ["MODELS", "create", "find", "init"]
 MODELS = {
   "dpt": dpt.DPT,
   "epcdepth": epcdepth.EPCDepth,
+  "patch_discriminator": discriminator.PatchDiscriminator,
   "projection_head": projection.ProjectionHead,
   "spike_unet": spike_unet.SpikeUNet,
   "stereospike": stereospike.StereoSpike,
   "stereospike_ann": stereospike.StereoSpikeANN,
+  "translator": translator.Translator,
 }
 
 
