@@ -22,12 +22,15 @@ class Rule(NamedTuple):
     ours: path of ours, with as many `{}` for the same numbers.
     layout: a key of TRANSPOSED or RESHAPED, what the published array is.
     piece: which of PIECES equal parts of our array it is, or None for all of it.
+    shared: whether several published entries may be this array; they must be equal. It is written under
+      the name of the first rule; `Network.fill` gives the others.
   """
 
   theirs: str
   ours: str
   layout: str = "same"
   piece: int | None = None
+  shared: bool = False
 
 
 class Naming(NamedTuple):
@@ -137,7 +140,7 @@ def recognise(namings: Iterable[Naming], names: Iterable[str]) -> Naming | None:
 def path_of(naming: Naming, name: str) -> tuple[str, Rule] | None:
   """(path of ours, rule) of a published name, or None where no rule fits."""
   for rule in naming.rules:
-    match = _pattern(rule.theirs).fullmatch(name)
+    match = pattern(rule.theirs).fullmatch(name)
     if match:
       return rule.ours.format(*match.groups()), rule
   return None
@@ -146,7 +149,7 @@ def path_of(naming: Naming, name: str) -> tuple[str, Rule] | None:
 def name_of(naming: Naming, path: str) -> tuple[str, Rule] | None:
   """(published name, rule) of a path of ours, or None where no rule fits."""
   for rule in naming.rules:
-    match = _pattern(rule.ours).fullmatch(path)
+    match = pattern(rule.ours).fullmatch(path)
     if match:
       return rule.theirs.format(*match.groups()), rule
   return None
@@ -173,5 +176,6 @@ def _axes(layout, ndim):
 
 
 @functools.cache
-def _pattern(template: str) -> re.Pattern:
+def pattern(template: str) -> re.Pattern:
+  """What a template fits; `{}` stands for any number."""
   return re.compile(re.escape(template).replace(r"\{\}", r"(\d+)"))

@@ -216,7 +216,7 @@ def _convert(module, state_dict, like) -> Converted:
   if named.part:
     inside = lambda path: path.partition("/")[2].startswith(named.part + "/")
     expected = {path: shape for path, shape in expected.items() if inside(path)}
-  entries, unknown, unused = _sorted(named, state_dict, expected)
+  entries, unknown, unequal, unused = _sorted(named, state_dict, expected)
   found, misshapen, missing = {}, [], []
   for path, shape in expected.items():
     pieces = entries.get(path, {})
@@ -241,15 +241,21 @@ def _convert(module, state_dict, like) -> Converted:
   ]
   _complain(
     f"these weights (names of {named.title}) do not fit {name} with these options",
-    {"unknown": unknown, "missing": missing, "misshapen": misshapen, "not finite": infinite},
+    {
+      "unknown": unknown,
+      "missing": missing,
+      "misshapen": misshapen,
+      "not finite": infinite,
+      "unequal": unequal,
+    },
     network.advise(missing, found, module),
   )
   return Converted(traverse_util.unflatten_dict(found, sep="/"), named, unused, notes)
 
 
 def _sorted(named, state_dict, expected):
-  """({path: {piece: entry}}, names without a path, names of unused entries)."""
-  entries, unknown, unused = {}, [], []
+  """({path: {piece: entry}}, names without a path, of shared entries that differ, of unused entries)."""
+  entries, unknown, unequal, unused = {}, [], [], []
   for key, value in state_dict.items():
     if key.endswith(_COUNTER):
       continue
@@ -257,7 +263,8 @@ def _sorted(named, state_dict, expected):
       unused.append(key)
       continue
     path, rule = naming.path_of(named, key) or (None, None)
-    if path not in expected or rule.piece in entries.get(path, {}):
+    there = entries.get(path, {}).get(rule.piece) if rule else None
+    if path not in expected or there and not rule.shared:
       unknown.append(key)
       continue
     value = np.asarray(value)
@@ -265,8 +272,10 @@ def _sorted(named, state_dict, expected):
       raise errors.UserError(f"{key} holds complex numbers; weights are real")
     value = value.astype(np.float32, copy=False)
     entry = _Entry(key, value.shape, naming.to_ours(rule.layout, value))
+    if there and not np.array_equal(there.array, entry.array):
+      unequal.append(f"{key} and {there.name}")
     entries.setdefault(path, {})[rule.piece] = entry
-  return entries, unknown, unused
+  return entries, unknown, unequal, unused
 
 
 def _expected(module, network, like) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,16 @@ import difflib
 import flax.linen as nn
 
 from bicross_jax import errors
-from bicross_jax.models import deeplab, dpt, epcdepth, projection, spike_unet, stereospike
+from bicross_jax.models import (
+  deeplab,
+  discriminator,
+  dpt,
+  epcdepth,
+  projection,
+  spike_unet,
+  stereospike,
+  translator,
+)
 from bicross_jax.models.initialise import init
 
 __all__ = ["MODELS", "create", "find", "init"]
@@ -19,10 +28,12 @@ MODELS = {
   "deeplab": deeplab.DeepLab,
   "dpt": dpt.DPT,
   "epcdepth": epcdepth.EPCDepth,
+  "patch_discriminator": discriminator.PatchDiscriminator,
   "projection_head": projection.ProjectionHead,
   "spike_unet": spike_unet.SpikeUNet,
   "stereospike": stereospike.StereoSpike,
   "stereospike_ann": stereospike.StereoSpikeANN,
+  "translator": translator.Translator,
 }
 
 

@@ -36,11 +36,13 @@ class Initialiser(NamedTuple):
     kind: of these four.
     size: constant, deviation or bound; a function is given the shape of the variable.
     of: name of the variable beside it whose shape is given instead, a bias's "kernel".
+    middle: what the numbers lie around.
   """
 
   kind: str
   size: Size
   of: str = ""
+  middle: float = 0.0
 
 
 def constant(value: float) -> Initialiser:
@@ -58,9 +60,9 @@ def normal(deviation: Size) -> Initialiser:
   return Initialiser("normal", deviation)
 
 
-def uniform(bound: Size, of: str = "") -> Initialiser:
-  """Uniform in -bound..bound; `of` as in `Initialiser`."""
-  return Initialiser("uniform", bound, of)
+def uniform(bound: Size, of: str = "", middle: float = 0.0) -> Initialiser:
+  """Uniform in middle - bound..middle + bound; `of` as in `Initialiser`."""
+  return Initialiser("uniform", bound, of, middle)
 
 
 def fan_in(shape: tuple[int, ...]) -> int:
@@ -129,11 +131,11 @@ def init(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict[st
     numbers = jax.device_get(numbers)
   flat, start = {}, 0
   for path, leaf in leaves.items():
-    (kind, size, of), stop = found[path], start + sizes[path]
+    (kind, size, of, middle), stop = found[path], start + sizes[path]
     judged = leaves[f"{path.rpartition('/')[0]}/{of}"] if of else leaf
     size = np.float32(size(judged.shape) if callable(size) else size)
     own = numbers[kind][start:stop].reshape(leaf.shape) if sizes[path] else np.ones(leaf.shape)
-    flat[path], start = jnp.asarray(own * size, jnp.float32), stop
+    flat[path], start = jnp.asarray(own * size + np.float32(middle), jnp.float32), stop
   return traverse_util.unflatten_dict(flat, sep="/")
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax.ops import conv, norm
+from bicross_jax.ops import conv, depthwise, norm, transposed
 
 
 class Conv(nn.Module):
@@ -31,6 +31,7 @@ class Conv(nn.Module):
       input's size and puts the odd pixel at the bottom and right.
     dilation: step between the pixels that the kernel sees (only with stride 1).
     reflect: mirror the map at its edge, which is not repeated, where zeros would be (stride 1).
+    padding: zeros before and after the rows and the columns, instead of those that `same` says.
     bias: whether a bias is added.
     standardize: None, or the eps of weight standardisation (Qiao et al. 2019): each output
       channel's kernel is brought to mean 0 and variance 1 over its window and input channels.
@@ -43,6 +44,7 @@ class Conv(nn.Module):
   same: bool = False
   dilation: int = 1
   reflect: bool = False
+  padding: tuple[int, int] | None = None
   bias: bool = True
   standardize: float | None = None
   dtype: Any = jnp.float32
@@ -72,7 +74,7 @@ class Conv(nn.Module):
     else:
       around = self.dilation * (k // 2) if self.reflect else 0
       x = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)), mode="reflect")
-      padding = (((k - 1) // 2, k // 2),) * 2
+      padding = (self.padding or ((k - 1) // 2, k // 2),) * 2
       if self.same:
         padding = tuple(jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (self.stride,) * 2, "SAME"))
       if self.dilation > 1:
@@ -81,6 +83,49 @@ class Conv(nn.Module):
         y = conv.conv(x, weight, self.stride, padding)
       y = y[:, around : y.shape[1] - around, around : y.shape[2] - around]
     return y if bias is None else y + bias.astype(self.dtype)[None, None, None]
+
+
+class DepthwiseConv(nn.Module):
+  """Convolution of every channel for itself, float[B, H, W, C] -> dtype[B, h, w, C], without bias.
+
+  Attributes:
+    kernel: side of the kernels; parameter `kernel` is float32[k, k, 1, C].
+    stride: step in both directions.
+    padding: zeros before and after the rows and the columns.
+    dtype: compute type.
+  """
+
+  kernel: int
+  stride: int
+  padding: tuple[int, int]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (self.kernel, self.kernel, 1, x.shape[-1])
+    weight = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+    padding = (self.padding, self.padding)
+    return depthwise.depthwise(
+      x.astype(self.dtype), weight.astype(self.dtype), self.stride, padding
+    )
+
+
+class TransposedConv(nn.Module):
+  """Transposed 3x3 convolution with stride 2, float[B, H, W, C] -> dtype[B, 2H, 2W, features].
+
+  `ops.transposed.doubled` and a bias; `kernel` is float32[3, 3, C, features].
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (3, 3, x.shape[-1], self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+    y = transposed.doubled(x.astype(self.dtype), kernel.astype(self.dtype))
+    return y + bias.astype(self.dtype)[None, None, None]
 
 
 def together(convs: Sequence[Conv], x: jax.Array) -> list[jax.Array]:
@@ -130,8 +175,16 @@ def halve(x: jax.Array) -> jax.Array:
   return x
 
 
-def batch_norm(name: str, *, train: bool, axis_name: str | None) -> nn.BatchNorm:
-  """Batch normalisation (Ioffe and Szegedy 2015) with torch's eps 1e-5 and momentum 0.1, in float32.
+def mean_pool(x: jax.Array) -> jax.Array:
+  """Means of 2x2 pixels, [B, H, W, C] -> [B, H/2, W/2, C]; H and W are even."""
+  b, h, w, c = x.shape
+  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def batch_norm(
+  name: str, *, train: bool, axis_name: str | None, momentum: float = 0.9, epsilon: float = 1e-5
+) -> nn.BatchNorm:
+  """Batch normalisation (Ioffe and Szegedy 2015) in float32, as torch's unless it is told otherwise.
 
   Running variances are those of the batch, where torch's are n / (n - 1) times as large.
 
@@ -139,11 +192,13 @@ def batch_norm(name: str, *, train: bool, axis_name: str | None) -> nn.BatchNorm
     name: of the module.
     train: whether the batch's own statistics are taken, over `axis_name` where it is given.
     axis_name: a mapped axis that the batch is split over, or None.
+    momentum: what the running statistics keep of themselves (torch's 0.1 is 0.9 here).
+    epsilon: added to the variance.
   """
   return nn.BatchNorm(
     use_running_average=not train,
-    momentum=0.9,
-    epsilon=1e-5,
+    momentum=momentum,
+    epsilon=epsilon,
     axis_name=axis_name if train else None,
     use_fast_variance=False,
     dtype=jnp.float32,
