@@ -7,6 +7,7 @@ from bicross_jax.data import world
 from bicross_jax.data.dataset import DataSet
 from bicross_jax.data.layouts import (
   custom,
+  ddd17_ess,
   dense,
   drivingstereo,
   dsec,
@@ -27,6 +28,7 @@ SETS: dict[str, DataSet] = {
   for known in (
     world.SET,
     custom.SET,
+    ddd17_ess.SET,
     dense.SET,
     drivingstereo.SET,
     drivingstereo.WEATHER,

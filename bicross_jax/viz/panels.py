@@ -12,7 +12,8 @@ from bicross_jax.viz import backend, colour
 
 WIDTH, GAP, TITLE, BAR = 2.6, 0.06, 0.28, 0.42  # inches: a picture, between two, above, below
 KEY, CAPTION = 0.16, 0.18  # inches: a row's name above it, words below its pictures
-LEGEND_LINE, LEGEND_NAMES = 0.15, 4  # inches of a legend's line, names in one
+LEGEND_LINE = 0.15  # inches of a legend's line
+LEGEND_NAMES = ((4, 8), (3, 12))  # names in one, where the longest has so many characters; else 2
 
 
 class Bar(NamedTuple):
@@ -154,8 +155,14 @@ def lay_out(rows: Sequence[Row], keys: Sequence[str | None]) -> "backend.Figure"
 def bar_height(bar: Bar | Legend | None) -> float:
   """Inches that a colour bar, or a legend, takes below its pictures."""
   if isinstance(bar, Legend):
-    return max(BAR, 0.06 + LEGEND_LINE * -(-len(bar.names) // LEGEND_NAMES))
+    return max(BAR, 0.06 + LEGEND_LINE * -(-len(bar.names) // in_a_line(bar)))
   return BAR
+
+
+def in_a_line(legend: Legend) -> int:
+  """How many names of a legend stand beside each other below one picture."""
+  longest = max(map(len, legend.names))
+  return next((count for count, most in LEGEND_NAMES if longest <= most), 2)
 
 
 def draw_bar(axes, bar: Bar | Legend) -> None:
@@ -180,13 +187,18 @@ def draw_bar(axes, bar: Bar | Legend) -> None:
 
 
 def _draw_legend(axes, legend):
-  """Squares of colour with their names, `LEGEND_NAMES` in a line."""
-  lines = -(-len(legend.names) // LEGEND_NAMES)
-  axes.set_xlim(0, LEGEND_NAMES)
+  """Squares of colour with their names, `in_a_line` of them beside each other."""
+  across = in_a_line(legend)
+  lines = -(-len(legend.names) // across)
+  axes.set_xlim(0, across)
   axes.set_ylim(lines, 0)
   axes.set_axis_off()
   for i, (name, rgb) in enumerate(zip(legend.names, legend.colours, strict=True)):
-    x, y = i % LEGEND_NAMES, i // LEGEND_NAMES
+    x, y = i % across, i // across
     face = tuple(v / 255 for v in rgb)
-    axes.fill([x, x, x + 0.15, x + 0.15], [y + 0.2, y + 0.8, y + 0.8, y + 0.2], color=face)
-    axes.text(x + 0.2, y + 0.5, backend.literal(name), va="center", fontsize=7, parse_math=False)
+    wide = 0.0375 * across  # as wide whatever their number
+    outline = [x, x, x + wide, x + wide], [y + 0.2, y + 0.8, y + 0.8, y + 0.2]
+    axes.fill(*outline, facecolor=face, edgecolor="0.6", linewidth=0.5)
+    axes.text(
+      x + wide + 0.05, y + 0.5, backend.literal(name), va="center", fontsize=7, parse_math=False
+    )

@@ -17,6 +17,7 @@ MAPS = {
   "depth": ((H, W), "float32"),
   "label": ((H, W), "uint8"),
   "events": ((H, W, 5, 4), "uint8"),
+  "event_image": ((H, W, 2), "uint8"),
 }
 
 

@@ -62,6 +62,23 @@ def pictures(depth=None, **config):
   return model({"rgb": (H, W, 3)}, step, **config)
 
 
+def busy(field, **config):
+  """A network of classes: 0 to 5 by the sum of a pixel's two or three values, and of nothing else.
+
+  Args:
+    field: "event_image" or "rgb".
+    **config: as for `model`.
+  """
+  channels = {"event_image": 2, "rgb": 3}[field]
+
+  def step(batch, carry):
+    total = np.asarray(batch[field], np.float32).sum(-1) / (255 * channels)
+    return {"logits": -np.abs(6 * total[..., None] - 0.5 - np.arange(6, dtype=np.float32))}, carry
+
+  tested = dict(evals={"source": sections.evaluation("classes", protocol="ddd17")}, test="source")
+  return model({field: (H, W, channels)}, step, "classes", **{**tested, **config})
+
+
 def counter(**config):
   """A network of classes that sees two cameras' events, and remembers how many windows it saw."""
 

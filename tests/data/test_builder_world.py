@@ -116,6 +116,7 @@ def test_events_name_their_sensor_and_bins_and_other_sets_do_not(monkeypatch):
     dict(sensors=("depth", "events")),
     dict(sensors=("depth", "events"), bins=2),
     dict(sensors=("depth", "depth_before")),
+    dict(sensors=("depth", "event_image")),
     dict(sensors=("depth",)),
     dict(),
   )
@@ -124,7 +125,23 @@ def test_events_name_their_sensor_and_bins_and_other_sets_do_not(monkeypatch):
   sensor = world.EVENT_SENSOR._replace(leak=0.7)
   monkeypatch.setattr(world, "EVENT_SENSOR", sensor)
   changed = [_config(**kind).name != name for kind, name in zip(kinds, names)]
-  assert changed == [True, True, True, False, False]
+  assert changed == [True, True, True, True, False, False]
+
+
+def test_event_images_of_a_sequence(world_config):
+  """Windows of a scene follow each other every 50 ms, as those of counts do, with the same events."""
+  world_config.update(train=1, validation=1, test=3, sequence=3)
+  world_config.sensors = ("label", "event_image")
+  data = pipeline.open(world_config)
+  spec = {
+    "event_image": jax.ShapeDtypeStruct((24, 40, 2), np.uint8),
+    "label": jax.ShapeDtypeStruct((24, 40), np.uint8),
+  }
+  found = [
+    batch["event_image"][0] for batch, _ in data.batches(spec, seed=0).evaluation("test", ())
+  ]
+  assert len(found) == 3 and all(image.max() == 255 for image in found)
+  assert data_world.rate(("event_image",)) == data_world.rate(("events",)) == 20
 
 
 def test_windows_of_events_follow_each_other_without_a_gap(world_config):

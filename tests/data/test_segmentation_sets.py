@@ -292,6 +292,101 @@ def test_other_recordings_have_event_images_too(tmp_path):
   np.testing.assert_array_equal(row["event_image"][:440], _image(rig, rig.stamps[-1]))
 
 
+# DDD17 in the form of ESS
+
+
+def _ess(folder, seed, frames=5, events=900):
+  """A folder of ESS: (columns, rows, polarities, index, {number of a mask: label})."""
+  rng = np.random.default_rng(seed)
+  x, y, p = rng.integers(0, 346, events), rng.integers(0, 260, events), rng.integers(0, 2, events)
+  y[::3] = 50  # several events of some pixels
+  x[::3] = 7 + x[::3] % 9
+  np.sort(rng.integers(0, 10**9, events)).tofile(_place(folder / "events.dat.t"))
+  np.stack([x, y, p], 1).astype(np.int16).tofile(folder / "events.dat.xyp")
+  ends = np.linspace(0, events, frames + 1).astype(int)[1:]
+  index = np.stack([np.arange(frames), ends, ends - 250], 1)
+  np.save(_place(folder / "index" / "index_50ms.npy"), index)
+  labels = {}
+  for number in (2, 3, frames):
+    labels[number] = rng.choice(np.array([0, 1, 2, 3, 4, 5, 255], np.uint8), (200, 346))
+    path = _place(folder / "segmentation_masks" / f"segmentation_{number:08d}.png")
+    repeated = np.repeat(labels[number][..., None], 3, -1)
+    Image.fromarray(labels[number] if number == 2 else repeated).save(path)
+  return x, y, p, index, labels
+
+
+@pytest.mark.parametrize("domain", ["frames", "50ms"])
+def test_ddd17_of_ess(domain, tmp_path):
+  written = [_ess(tmp_path / f"dir{i}", i) for i in range(7)]
+  size = (200, 346)
+  config = _section("ddd17_ess", tmp_path, size, domain=domain, cameras=1)
+  keys = {part: list(_examples(config, part)) for part in PARTS}
+  folders = {part: sorted({key.split("/")[0] for key in found}) for part, found in keys.items()}
+  assert folders == {
+    "train": ["dir0", "dir2", "dir3", "dir5", "dir6"],
+    "validation": ["dir4"],
+    "test": ["dir1"],
+  }
+  x, y, p, index, labels = written[1]
+  found = _examples(config, "test")
+  assert list(found) == [f"dir1/{number:06d}" for number in (2, 3, 5)]
+  for (row, _), number in zip(found.values(), (2, 3, 5), strict=True):
+    end = index[number - 1, 1]
+    begin = max(index[number - 1, 2], 0) if domain == "50ms" else index[number - 2, 1]
+    counts = np.zeros((260, 346, 2))
+    window = slice(begin, end)
+    np.add.at(counts, (y[window], x[window], p[window]), 1)
+    counts = counts[:200]
+    assert counts.max() > 1
+    want = np.floor(255 * counts / counts.max((0, 1))).astype(np.uint8)
+    np.testing.assert_array_equal(row["event_image"], want)
+    np.testing.assert_array_equal(row["label"], labels[number])
+
+
+def _short(folder):
+  (folder / "events.dat.t").write_bytes(b"12345678")
+
+
+def _index(folder):
+  np.save(folder / "index/index_50ms.npy", np.zeros((5, 2), int))
+
+
+def _beyond(folder):
+  table = np.load(folder / "index/index_50ms.npy")
+  table[1, 1] = 10**6
+  np.save(folder / "index/index_50ms.npy", table)
+
+
+def _late(folder):
+  masks = folder / "segmentation_masks"
+  (masks / "segmentation_00000002.png").rename(masks / "segmentation_00000009.png")
+
+
+def _off(folder):
+  np.full((900, 3), 400, np.int16).tofile(folder / "events.dat.xyp")
+
+
+@pytest.mark.parametrize(
+  "damage, said",
+  [
+    (_short, "has 5400 bytes .*6 for every 8 of events.dat.t"),
+    (_index, r"index_50ms.npy.*\(5, 2\) .*whole numbers \(frames, 3\)"),
+    (_beyond, "frame 2 has events 180 to 1000000 .*of 900"),
+    (_late, "is of frame 9 .*1 to 5"),
+    (_off, "other numbers than events"),
+    (lambda folder: folder.rename(folder.with_name("e")), "has the 6 folders dir0, dir2"),
+  ],
+)
+def test_what_is_wrong_with_files_of_ess_is_one_line(damage, said, tmp_path):
+  for i in range(7):
+    _ess(tmp_path / f"dir{i}", i)
+  damage(tmp_path / "dir1")
+  config = _section("ddd17_ess", tmp_path, (200, 346), domain="frames", cameras=1)
+  with pytest.raises(errors.UserError, match=said) as error:
+    _examples(config, "test")
+  assert "\n" not in str(error.value)
+
+
 def test_classes_of_one_set_in_another():
   """Through DSEC's eleven or directly: the six of each of Cityscapes' classes are the same."""
   every = np.arange(256, dtype=np.uint8)[None]

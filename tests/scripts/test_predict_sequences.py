@@ -8,6 +8,7 @@ from PIL import Image
 import pytest
 
 from bicross_jax import cli, inference
+from bicross_jax.data import classes as data_classes
 from bicross_jax.data.formats import depth as depth_files
 from bicross_jax.data.formats import image, spikes
 from bicross_jax.viz import video
@@ -233,3 +234,58 @@ def test_a_single_picture_needs_no_video_writer(use, tmp_path, monkeypatch):
   image.write_png(tmp_path / "a.png", np.zeros((24, 40, 3), np.uint8))
   monkeypatch.setattr(video, "check", lambda *_: pytest.fail("a video was prepared"))
   assert use(toy.pictures())(tmp_path / "a.png", "--output", tmp_path / "o") == 0
+
+
+def test_classes_of_event_files(use, tmp_path):
+  """Windows of a recording become event images: label, overlay over the image, and a video."""
+  rng = np.random.default_rng(0)
+  t = np.sort(rng.integers(0, 130_000, 4000))
+  t[0], t[-1] = 0, 130_000
+  x, y, p = rng.integers(0, 40, 4000), rng.integers(0, 24, 4000), rng.integers(0, 2, 4000)
+  lines = "\n".join(f"{a / 1e6:.6f} {b} {c} {d}" for a, b, c, d in zip(t, x, y, p))
+  (tmp_path / "a.txt").write_text(lines + "\n")
+  out, size = tmp_path / "out", ("--height", 24, "--width", 40)
+  model = toy.busy("event_image")
+  predict = use(model)
+  assert predict(tmp_path / "a.txt", *size, "--stride", 40, "--output", out) == 0
+  names = [f"a_{begin:07d}" for begin in (0, 40, 80)]
+  assert _names(out) == {"a.mp4"} | {
+    f"{n}_{end}.png" for n in names for end in ("label", "overlay")
+  }
+  assert _frames(out / "a.mp4")[0] == 3
+  colours = data_classes.DDD17.palette()
+  for begin, name in zip((0, 40, 80), names, strict=True):
+    inside = (t > 1000 * begin - 1) & (t <= 1000 * begin + 49_999)
+    counts = np.zeros((24, 40, 2))
+    np.add.at(counts, (y[inside], x[inside], p[inside]), 1)
+    seen = np.floor(255 * counts / counts.max((0, 1))).astype(np.uint8)
+    with Image.open(out / f"{name}_label.png") as picture:
+      label = np.asarray(picture)
+      np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colours[label])
+    want = model.step({"event_image": seen[None]}, ())[0]["logits"][0].argmax(-1)
+    np.testing.assert_array_equal(label, want)
+    assert len(np.unique(label)) > 3
+    below = np.concatenate([seen, np.zeros((24, 40, 1))], -1)
+    over = np.asarray(Image.open(out / f"{name}_overlay.png"))
+    np.testing.assert_allclose(over, (below + colours[label]) / 2, atol=0.5)
+  assert predict(tmp_path / "a.txt", *size, "--output", tmp_path / "one") == 0
+  assert _names(tmp_path / "one") == {"a.png", "a_label.png", "a_overlay.png"}
+  assert predict(tmp_path / "a.txt", "--output", tmp_path / "none") == 2  # whose size nobody says
+
+
+def test_classes_of_frames_that_are_resized_as_in_training(use, tmp_path):
+  rng = np.random.default_rng(0)
+  pictures = {name: rng.integers(0, 256, (20, 34, 3), np.uint8) for name in ("f_1", "f_2")}
+  for name, picture in pictures.items():
+    image.write_png(tmp_path / "drive" / f"{name}.png", picture)
+  model = toy.busy("rgb", data={"crop": "bicubic", "name": "world"}, fixed=True)
+  out = tmp_path / "out"
+  assert use(model)(tmp_path / "drive", "--output", out, "--video", "gif") == 0
+  assert _frames(out / "drive.gif")[0] == 2
+  for name, picture in pictures.items():
+    seen = Image.fromarray(picture).resize((40, 24), Image.Resampling.BICUBIC)
+    logits = model.step({"rgb": np.asarray(seen)[None]}, ())[0]["logits"][0]
+    want = cv2.resize(logits, (34, 20), interpolation=cv2.INTER_LINEAR).argmax(-1)
+    with Image.open(out / f"{name}_label.png") as found:
+      np.testing.assert_array_equal(np.asarray(found), want)
+    assert (out / f"{name}_overlay.png").exists() and (out / f"{name}.png").exists()

@@ -8,6 +8,7 @@ from bicross_jax import cli, inference
 from bicross_jax.data import pipeline
 from tests.commands import toy
 from tests.commands.test_visualize import Data, config
+from tests.commands.test_visualize import example as examples
 from tests.scripts.conftest import script
 
 
@@ -126,3 +127,21 @@ def test_nothing_heavy_is_imported_for_a_wrong_argument(run, tmp_path):
     text=True,
   )
   assert made.stdout.strip() == "[2, 2] []", made.stdout + made.stderr
+
+
+def test_panels_pixel_for_pixel(run, use, capsys):
+  """A file an example: the event image, what is said of it, the frame, what is said of that, the label."""
+  whole = config("classes")
+  events, frames = (toy.busy(name, **whole) for name in ("event_image", "rgb"))
+  use(Data(), events, frames)
+  strip = ("--strip", f"events={run}", f"APS={run}", "--panels", "p", "--examples", 2)
+  assert _main(*strip) == 0
+  assert "2 panel(s)" in capsys.readouterr().out
+  example = examples(0)
+  panels = np.asarray(Image.open("p/test-0.png"))
+  _, event, said, rgb, of_frame, truth = np.split(panels, 6, axis=1)  # the set has spikes, too
+  np.testing.assert_array_equal(event[..., :2], example["event_image"])
+  np.testing.assert_array_equal(rgb, example["rgb"])
+  assert len({x.shape for x in (event, said, rgb, of_frame, truth)}) == 1
+  (run / "file").touch()
+  assert _main("--strip", f"a={run}", f"b={run}", "--panels", run / "file") == 2

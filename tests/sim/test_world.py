@@ -222,7 +222,7 @@ def eventful():
 
   def one(key):
     seen = world.sample(key, CLEAR, height=HEIGHT, width=WIDTH, bins=BINS)
-    sensors = ("events", "depth", "depth_before")
+    sensors = ("events", "depth", "depth_before", "event_image")
     said = world.sense(key, seen, CLEAR, steps=128, sensors=sensors, bins=BINS)
     return seen.event_light, said, world.draw(key, CLEAR)[1]  # the rest is not rendered
 
@@ -246,6 +246,14 @@ def test_events_are_those_of_two_sensors_event_by_event(eventful):
     assert counts.sum() > 100
     got = events[(*some, slice(None), slice(2 * i, 2 * i + 2))]
     assert np.mean(got != counts) < 1e-3 and abs(int(got.sum()) - counts.sum()) <= 2
+
+
+def test_the_event_image_is_of_the_left_cameras_counts(eventful):
+  _, said, _ = eventful
+  on, off = np.moveaxis(said["events"][..., :2].astype(int).sum(2), -1, 0)
+  want = np.stack([np.floor(255 * c / c.max()) for c in (off, on)], -1)
+  assert said["event_image"].dtype == np.uint8 and on.max() > 1 < off.max()
+  np.testing.assert_array_equal(said["event_image"], want)
 
 
 def test_the_event_window_ends_where_depth_and_pictures_are(eventful, finely):
@@ -322,4 +330,5 @@ def test_light_of_events_is_rendered_only_where_it_is_asked_for():
   plain = jax.eval_shape(sample, jax.random.key(0))
   assert plain.event_light is None and plain.depth_before is None
   assert world.bins_of(("rgb", "depth"), 3) == 0 and world.bins_of(("events",), 3) == 3
+  assert world.bins_of(("event_image",), 3) == 3
   assert [world.event_frames(bins) for bins in (1, 3, 5, 16)] == [11, 13, 11, 17]

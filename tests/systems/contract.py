@@ -126,6 +126,7 @@ class Contract:
       np.testing.assert_allclose([row["abs_rel"] for row in images], by_hand, rtol=2e-4)
       assert summary["abs_rel"] == pytest.approx(by_hand.mean(), rel=2e-4)
     else:
+      assert _is_a_picture(tmp_path / "test" / "confusion.png")
       said, true = (np.concatenate(sum(parts, [])) for parts in zip(*found, strict=True))
       said, true = said[true != 255], true[true != 255]
       overlap = [

@@ -83,6 +83,8 @@ def cells(example: Example, scales: Scales) -> dict[tuple[int, str], panels.Cell
 def beside(inputs: Mapping, reads: Mapping[str, Sequence[str]]) -> tuple[dict, dict[str, int]]:
   """(inputs {(place, title): cell}, {network: place}) with each network's place behind what it alone reads.
 
+  Other inputs stand before all that.
+
   Args:
     inputs: {(place, title): cell}.
     reads: {network: fields}. The places of networks are {}, and the inputs as they were, unless there are several and
@@ -90,10 +92,11 @@ def beside(inputs: Mapping, reads: Mapping[str, Sequence[str]]) -> tuple[dict, d
   """
   titles = [common.TITLES.get(names[0], "") for names in reads.values() if len(names) == 1]
   shown = {title: cell for (_, title), cell in inputs.items()}
-  alone = len(set(titles)) == len(reads) > 1 and set(titles) == set(shown)
-  if not alone:
+  if not len(reads) == len(set(titles) & set(shown)) > 1:
     return dict(inputs), {}
-  moved = {(2 * i, title): shown[title] for i, title in enumerate(titles)}
+  first = [title for title in shown if title not in titles]
+  moved = {(-len(shown), title): shown[title] for title in first}
+  moved |= {(2 * i, title): shown[title] for i, title in enumerate(titles)}
   return moved, {name: 2 * i + 1 for i, name in enumerate(reads)}
 
 

@@ -144,3 +144,38 @@ def test_senseless_protocols_are_refused(change):
     protocols.check(THREE._replace(**change))
   for protocol in protocols.PROTOCOLS.values():
     protocols.check(protocol)
+
+
+@pytest.mark.parametrize("k, ignore", [(6, 255), (11, 255), (4, 7)])
+def test_confusion_and_iou_are_scikit_learns(k, ignore):
+  """Many images, by scikit-learn; without it, by a count of pairs."""
+  rng = np.random.default_rng(k)
+  protocol = protocols.Protocol(classes=k, ignore=ignore)
+  labels = rng.integers(0, k, (5, 12, 14)).astype(np.uint8)
+  said = np.where(rng.random(labels.shape) < 0.5, labels, rng.integers(0, k, labels.shape))
+  labels[rng.random(labels.shape) < 0.2] = ignore
+  said = said.astype(np.uint8)
+  rows = [TASK.judge({"label": s}, truth(x), protocol) for s, x in zip(said, labels, strict=True)]
+  summary = TASK.summarise(rows)
+  counted = labels != ignore
+  by_hand = np.zeros((k, k), int)
+  np.add.at(by_hand, (labels[counted], said[counted]), 1)
+  np.testing.assert_array_equal(summary["confusion"][:, :-1], by_hand)
+  assert not summary["confusion"][:, -1].any()
+  hit = np.diag(by_hand)
+  each = hit / (by_hand.sum(0) + by_hand.sum(1) - hit)
+  np.testing.assert_allclose([summary[f"iou_{c}"] for c in range(k)], each, rtol=1e-12)
+  assert summary["miou"] == pytest.approx(each.mean(), rel=1e-12)
+  sklearn = pytest.importorskip("sklearn.metrics")
+  known = labels[counted], said[counted]
+  np.testing.assert_array_equal(sklearn.confusion_matrix(*known), by_hand)
+  np.testing.assert_allclose(sklearn.jaccard_score(*known, average=None), each, rtol=1e-12)
+  assert summary["miou"] == pytest.approx(sklearn.jaccard_score(*known, average="macro"), rel=1e-12)
+  assert summary["accuracy"] == pytest.approx(sklearn.accuracy_score(*known), rel=1e-12)
+
+
+def test_tables_print_the_names_of_classes():
+  titles = {**TASK.titles, **TASK.called(protocols.PROTOCOLS["ddd17"])}
+  assert titles["iou_1"] == "IoU construction and sky" and titles["miou"] == "mIoU"
+  assert titles["iou_6"] == "IoU 6"
+  assert TASK.called(THREE) == {}
