@@ -27,7 +27,7 @@ STAGES = ("teacher", "student", "supervised")
 _REAL = {  # scenario: set, domain, classes, protocol
   "ddd17": ("ddd17_seg", "published", 6, "ddd17_evdistill"),
   "mvsec": ("mvsec_seg", "published", 6, "ddd17_evdistill"),
-  "dsec": ("dsec_semantic", "11", 11, "dsec"),
+  "dsec": ("dsec_semantic", "11classes", 11, "dsec"),
 }
 SCENARIOS = ("synthetic", "smoke", *_REAL)
 
