@@ -14,10 +14,13 @@ from bicross_jax.models import (
   deeplab,
   discriminator,
   dpt,
+  efficientnet_unet,
   epcdepth,
   projection,
+  simsiam,
   spike_unet,
   stereospike,
+  t2net_unet,
   translator,
 )
 from bicross_jax.models.initialise import init
@@ -27,12 +30,15 @@ __all__ = ["MODELS", "create", "find", "init"]
 MODELS = {
   "deeplab": deeplab.DeepLab,
   "dpt": dpt.DPT,
+  "efficientnet_unet": efficientnet_unet.EfficientNetUNet,
   "epcdepth": epcdepth.EPCDepth,
   "patch_discriminator": discriminator.PatchDiscriminator,
   "projection_head": projection.ProjectionHead,
+  "simsiam_head": simsiam.SimSiamHead,
   "spike_unet": spike_unet.SpikeUNet,
   "stereospike": stereospike.StereoSpike,
   "stereospike_ann": stereospike.StereoSpikeANN,
+  "t2net_unet": t2net_unet.T2NetUNet,
   "translator": translator.Translator,
 }
 

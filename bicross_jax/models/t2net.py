@@ -32,7 +32,7 @@ def _kaiming_transposed(shape):
 INITIALISERS: initialise.Rules = (
   (r"/transposed/kernel$", initialise.normal(_kaiming_transposed)),
   (r"/kernel$", initialise.normal(_kaiming)),
-  (r"/norm[^/]*/scale$", initialise.uniform(0.49, middle=0.51)),  # 0.02..1
+  (r"norm[^/]*/scale$", initialise.uniform(0.49, middle=0.51)),  # 0.02..1
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bicross_jax import convert, models
 from bicross_jax.convert import files
-from bicross_jax.models import dpt
+from bicross_jax.models import dpt, efficientnet
 from tests.convert import google
 
 SIZE = 384
@@ -125,6 +125,25 @@ def test_backbones_equal_those_of_timm(golden, tmp_path, name, source):
   ]
   print(f"{source} {name}: {max(errors):.1e}")
   assert max(errors) <= tolerance
+
+
+@pytest.mark.nightly
+def test_efficientnet_equals_that_of_timm_at_456_pixels(golden):
+  """The size whose padding ours has at every size."""
+  timm = pytest.importorskip("timm")
+  torch = pytest.importorskip("torch")
+  module = timm.create_model("tf_efficientnet_b5.ap_in1k", pretrained=False)
+  state, wanted = _draw(golden, module), []
+  for i in (0, 1, 2, 4):
+    module.blocks[i].register_forward_hook(lambda m, given, out: wanted.append(out.numpy()))
+  x = np.random.default_rng(0).standard_normal((1, 456, 456, 3)).astype(np.float32)
+  with torch.no_grad():
+    wanted.append(module.forward_features(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy())
+  variables = convert.from_torch("efficientnet_unet", state)
+  encoder = {collection: tree["encoder"] for collection, tree in variables.items()}
+  maps = jax.jit(efficientnet.EfficientNet().apply)(encoder, x)
+  for have, want in zip(maps, wanted, strict=True):
+    assert _error(have.transpose(0, 3, 1, 2), want) <= 1e-4
 
 
 def _draw_other(module):
