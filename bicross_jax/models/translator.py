@@ -36,6 +36,8 @@ class Translator(nn.Module):
     width: channels of the first layer, twice as many inside; 8 compiles in seconds and is for tests.
     blocks: number of residual blocks.
     norm: "batch", or "instance" without scale and bias (as CycleGAN's generators, with 9 blocks and ReLU).
+    skips: whether the decoder's last layers see the maps before the pools too, so that edges stay where they
+      are; ours.
     activation: "prelu" with one slope for the network, "relu" or "leaky_relu".
     axis_name: mapped axis over which batch statistics are pooled in training, or None.
     dtype: compute type.
@@ -47,6 +49,7 @@ class Translator(nn.Module):
   blocks: int = 7
   norm: str = "batch"
   activation: str = "prelu"
+  skips: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -56,13 +59,16 @@ class Translator(nn.Module):
     t2net.check(x, self.in_channels, multiple=4, least=8)
     style = t2net.style(self, train)
     x = style.layer(1, x, self.width, 7, reflect=True)
+    seen = []
     for i in (1, 2):
-      x = layers.mean_pool(t2net.Down(2 * self.width, name=f"down{i}")(x, style))
+      seen.append(t2net.Down(2 * self.width, name=f"down{i}")(x, style))
+      x = layers.mean_pool(seen[-1])
     for i in range(self.blocks):
       x = t2net.Residual(name=f"block{i}")(x, style)
     bottleneck = x
     for i, features in enumerate((2 * self.width, self.width)):
       x = t2net.Up(2 * self.width, features, name=f"up{i}")(x, style)
+      x = jnp.concatenate([x, seen.pop()], axis=-1) if self.skips else x
     image = t2net.Out(self.channels, 7, bias=True, name="out")(x, style)
     return TranslatorOutput(image, bottleneck)
 

@@ -138,7 +138,7 @@ def translators(config):
     name, norm="instance", activation=activation, **options
   )
   generators = {
-    name: make("translator", "relu", in_channels=a, channels=b, **config.generator)
+    name: make("translator", "relu", in_channels=a, channels=b, skips=True, **config.generator)
     for name, (a, b) in between.items()
   }
   critics = {
