@@ -125,6 +125,7 @@ def _distil(config) -> None:
   config.bmr = ml_collections.ConfigDict(  # bidirectional modality reconstruction
     dict(
       on=True,
+      events="translator",  # what makes events of frames; or motion
       adversarial=1.0,
       cycle=10.0,
       reconstruction=10.0,  # where frames stand beside the events

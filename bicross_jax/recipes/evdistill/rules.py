@@ -41,6 +41,7 @@ RULES: rules.Rules = {
   "distill.mutual": number(0),
   "distill.image": number(0),
   "bmr.on": flag(),
+  "bmr.events": one_of("motion", "translator"),
   "bmr.adversarial": number(0),
   "bmr.cycle": number(0),
   "bmr.reconstruction": number(0),

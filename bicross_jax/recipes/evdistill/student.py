@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from bicross_jax import errors, models
 from bicross_jax.losses import adversarial, pooled, segmentation
+from bicross_jax.models import motion_events
 from bicross_jax.ops import gradient
 from bicross_jax.recipes.evdistill import common
 from bicross_jax.train import optim
@@ -141,6 +142,8 @@ def translators(config):
     name: make("translator", "relu", in_channels=a, channels=b, skips=True, **config.generator)
     for name, (a, b) in between.items()
   }
+  if config.bmr.events == "motion":
+    generators["to_events"] = models.create("motion_events", in_channels=frame)
   critics = {
     name: make("patch_discriminator", "leaky_relu", in_channels=channels, **config.discriminator)
     for name, channels in judged.items()
@@ -148,9 +151,10 @@ def translators(config):
   return generators, critics
 
 
-def translate(generator, params, x: jax.Array) -> jax.Array:
-  """A picture in 0..1 in the other modality, float32[B, H, W, C] in 0..1."""
-  return (generator.apply({"params": params}, 2 * x - 1).image + 1) / 2
+def translate(generator, params, x: jax.Array, key: jax.Array) -> jax.Array:
+  """A picture in 0..1 in the other modality, float32[B, H, W, C] in 0..1; the key is of a random motion."""
+  rngs = {motion_events.RNG: key}
+  return (generator.apply({"params": params}, 2 * x - 1, rngs=rngs).image + 1) / 2
 
 
 def losses(config, module, generators, critics, params, state, batch, key):
@@ -168,15 +172,17 @@ def losses(config, module, generators, critics, params, state, batch, key):
   Returns:
     ({name: float32[]}, new batch statistics, {"events", "image"}: what was generated, without a gradient).
   """
-  distill, keys = config.distill, jax.random.split(key, 4)
+  distill, keys = config.distill, jax.random.split(key, 5)
   frames = common.picture(config, batch["source"], "frames")
   events = common.picture(config, batch["target"], "events")
   label = batch["source"]["label"]
   parts, fakes, stats = {}, {}, {}
   as_events, as_frames = frames, events  # without generators
   if config.bmr.on:
-    go = lambda name, x: translate(generators[name], params["generators"][name], x)
-    as_events, as_frames = go("to_events", frames), go("to_image", events)
+    go = lambda name, x, i: translate(
+      generators[name], params["generators"][name], x, jax.random.fold_in(keys[4], i)
+    )
+    as_events, as_frames = go("to_events", frames, 0), go("to_image", events, 1)
     parts |= {
       "adversarial_loss": config.bmr.adversarial
       * sum(
@@ -185,8 +191,8 @@ def losses(config, module, generators, critics, params, state, batch, key):
       ),
       "cycle_loss": config.bmr.cycle
       * (
-        pooled.mean(jnp.abs(go("to_image", as_events) - frames), AXIS)
-        + pooled.mean(jnp.abs(go("to_events", as_frames) - events), AXIS)
+        pooled.mean(jnp.abs(go("to_image", as_events, 2) - frames), AXIS)
+        + pooled.mean(jnp.abs(go("to_events", as_frames, 3) - events), AXIS)
       ),
     }
     fakes = {"events": as_events, "image": as_frames}
