@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.models import initialise, layers
-from bicross_jax.ops import norm
+from bicross_jax.ops import norm, prelu
 
 NORMS = ("batch", "instance")
 ACTIVATIONS = ("prelu", "relu", "leaky_relu")
@@ -88,7 +88,7 @@ def style(module: nn.Module, train: bool) -> Style:
       raise ValueError(f"{value!r} is not one of {', '.join(known)}")
   if module.activation == "prelu":
     slope = module.param("negative_slope", nn.initializers.constant(0.25), (1,), jnp.float32)
-    activate = lambda x: jnp.where(x >= 0, x, slope[0].astype(x.dtype) * x)
+    activate = lambda x: prelu.prelu(x, slope)
   elif module.activation == "leaky_relu":
     activate = lambda x: nn.leaky_relu(x, _LEAK)
   else:
