@@ -5,6 +5,7 @@ Ours; docs/systems/evdistill.md, Networks. A pixel tells of every change of its 
 frame does not say is the motion: it is what this network learns.
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from bicross_jax.ops import resize, warp
 RNG = "motion"  # name of the random numbers
 _FARTHEST = 8.0  # pixels of motion in a window, at most
 _DARK = 0.02  # intensity that is added before the logarithm
+_THRESHOLD = 0.2  # change of log intensity that makes an event, at first
 _GAMMA = 2.2  # from sRGB to light
 _SPREAD = 0.5  # deviation of the logarithm of how fast a window is, around what is learned
 _TURN = (1.5, 0.5)  # deviation of what a turn of the camera adds everywhere, pixels right and down
@@ -47,7 +49,10 @@ class MotionEvents(nn.Module):
   steps: int = 3
   dtype: Any = jnp.float32
 
-  INITIALISERS: initialise.Rules = initialise.TORCH
+  INITIALISERS: initialise.Rules = (
+    ("log_threshold$", initialise.constant(math.log(_THRESHOLD))),
+    *initialise.TORCH,
+  )
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> TranslatorOutput:
@@ -67,7 +72,7 @@ class MotionEvents(nn.Module):
     level = jnp.log(light + _DARK)
     grid = jnp.stack(jnp.meshgrid(jnp.arange(width), jnp.arange(height)), axis=-1)[None]
     views = [warp.sample(level, grid - k / self.steps * motion) for k in range(self.steps + 1)]
-    threshold = jnp.exp(self.param("threshold", nn.initializers.constant(-1.5), (2,)))
+    threshold = jnp.exp(self.param("log_threshold", nn.initializers.zeros, (2,)))
     changes = jnp.stack([a - b for a, b in zip(views, views[1:])])[..., 0]  # to the present
     both = jnp.stack([nn.relu(-changes), nn.relu(changes)], axis=-1).sum(0)
     events = nn.relu(both / threshold[None, None, None] - begin)
