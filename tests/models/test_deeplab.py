@@ -219,6 +219,29 @@ def test_dropout_is_where_it_is_asked_for(dropout, rates):
       run(True)
 
 
+@pytest.mark.parametrize("backbone", ["resnet", "mobilenet", "drn"])
+def test_every_norm_pools_over_the_mapped_axis(backbone):
+  options = dict(NANO, backbone=backbone, reconstruction="dual_v3", dropout="none")
+  module = models.create("deeplab", **options, axis_name="batch", dtype="bfloat16")
+  shapes, x = _shapes(module), jax.ShapeDtypeStruct((1, 2, 32, 48, 3), jnp.float32)
+  seen = {"norms": set(), "types": set()}
+
+  def watch(call, args, kwargs, context):
+    made = context.module
+    if isinstance(made, nn.BatchNorm):
+      seen["norms"].add((made.path, made.axis_name))
+    elif made.name and made.name.startswith(("conv", "up", "out", "pointwise", "auxiliary")):
+      seen["types"].add(jnp.dtype(made.dtype))
+    return call(*args, **kwargs)
+
+  apply = lambda v, x: module.apply(v, x, train=True, mutable=["batch_stats"])
+  with nn.intercept_methods(watch):
+    jax.eval_shape(jax.vmap(apply, (None, 0), axis_name="batch"), shapes, x)
+  means = [p for p in traverse_util.flatten_dict(shapes["batch_stats"]) if p[-1] == "mean"]
+  assert seen["norms"] == {(path[:-1], "batch") for path in means}
+  assert seen["types"] == {jnp.dtype("bfloat16")}
+
+
 def test_dropout_of_the_pyramid_halves_and_doubles():
   pyramid, x = aspp.ASPP(16, (1, 2, 3)), np.random.default_rng(0).random((3, 6, 8, 4), np.float32)
   variables = pyramid.init(jax.random.key(0), x)
