@@ -23,8 +23,8 @@ def _backbone(theirs: str) -> list[Rule]:
     *conv(f"{theirs}conv1_", f"params/{ours}conv1"),
     *conv(f"{theirs}layer{{}}.0", f"params/{ours}conv_level{{}}"),
     *batch_norm(f"{theirs}layer{{}}.1", f"{ours}norm_level{{}}"),
-    *conv(f"{theirs}features.0.0", f"params/{ours}conv1"),
-    *batch_norm(f"{theirs}features.0.1", f"{ours}norm1"),
+    *conv(f"{theirs}features.0.0", f"params/{ours}conv_stem"),
+    *batch_norm(f"{theirs}features.0.1", f"{ours}norm_stem"),
   ]
   for i in (1, 2, 3):
     rules += conv(f"{block}{3 * i - 3}", f"params/{ours}block{{}}/conv{i}")

@@ -1,6 +1,6 @@
-"""DeepLabv3+ (Chen et al. 2018), with what EvDistill's networks have besides in training.
+"""DeepLabv3+ (Chen et al. 2018), with what the networks of EvDistill (Wang et al. 2021) have besides.
 
-docs/systems/evdistill.md, Networks.
+Layers and widths are those of EvDistill's repository (`modeling/`), of which weights are published.
 """
 
 import math

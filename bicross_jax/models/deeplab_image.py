@@ -1,6 +1,6 @@
 """What EvDistill's networks make of their decoder's map in training: an image of the input's size.
 
-docs/systems/evdistill.md, Networks. Not used in prediction.
+Of Wang et al. 2021 (EvDistill), as its repository has it (`modeling/deeplab.py`). Prediction does without.
 """
 
 import functools

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bicross_jax.models import layers, resnet
 
 # Levels of one convolution: kernel, channels, stride, dilation. The last two, without shortcuts,
-# are there against artefacts of the grid (section 4 there).
+# are there against gridding (Yu et al. 2017, section 4).
 BEFORE = ((7, 16, 1, 1), (3, 16, 1, 1), (3, 32, 2, 1))
 AFTER = ((3, 512, 1, 2), (3, 512, 1, 1))
 # Levels of bottlenecks: their number, width of the 3x3, stride, dilation.

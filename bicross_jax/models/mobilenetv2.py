@@ -1,7 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018) as a backbone of DeepLab: two maps, and dilation for stride.
-
-docs/systems/evdistill.md, Networks.
-"""
+"""MobileNetV2 (Sandler et al. 2018) as a backbone of DeepLab: two maps, and dilation for stride."""
 
 import functools
 import math
@@ -15,7 +12,7 @@ from bicross_jax.models import initialise, layers
 from bicross_jax.ops import conv
 
 STEM = 32
-# Expansion, channels, blocks and stride of the stages (table 2 there).
+# Expansion, channels, blocks and stride of the stages (Sandler et al. 2018, table 2).
 STAGES = (
   (1, 16, 1, 1),
   (6, 24, 2, 2),
@@ -112,7 +109,7 @@ class MobileNetV2(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
     given = dict(axis_name=self.axis_name, dtype=self.dtype)
     width = layers.narrow(STEM, self.divisor)
-    x = nn.relu6(layers.conv_norm(x, width, 3, 2, name="1", train=train, **given))
+    x = nn.relu6(layers.conv_norm(x, width, 3, 2, name="_stem", train=train, **given))
     block = functools.partial(InvertedResidual, **given)
     reached, rate, count = 2, 1, 0
     low_level = None

@@ -106,7 +106,7 @@ class ResNet(nn.Module):
       )
     if self.output_stride not in STRIDES:
       raise ValueError(f"no output stride {self.output_stride}; there are 8, 16 and 32")
-    width, bottleneck = 64 // self.divisor, self.layers >= 50
+    width, bottleneck = layers.narrow(64, self.divisor), self.layers >= 50
     block = functools.partial(Block, axis_name=self.axis_name, dtype=self.dtype)
     given = dict(train=train, axis_name=self.axis_name, dtype=self.dtype)
     x = nn.relu(layers.conv_norm(x, width, 7, 2, name="1", **given))
