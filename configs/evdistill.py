@@ -125,7 +125,7 @@ def _distil(config) -> None:
   config.bmr = ml_collections.ConfigDict(  # bidirectional modality reconstruction
     dict(
       on=True,
-      events="translator",  # what makes events of frames; or motion
+      events="motion",  # what makes events of frames: their motion (ours), or a translator
       adversarial=1.0,
       cycle=10.0,
       reconstruction=10.0,  # where frames stand beside the events
@@ -154,11 +154,13 @@ def _make_synthetic(config) -> None:
     config.generator.update(width=4 if small else 8, blocks=1 if small else 3)
     config.discriminator.update(width=4 if small else 8)
     config.gan = _optimiser("adam", 2e-3, 0.0, "cosine", 20)
+    config.bmr.end_to_end = 0.0
     config.distill.update(pixelwise_source=0.125, pixelwise_target=0.125)
   config.loss.labels = 1.0
   config.augment.scales = (1.0, 1.25, 1.5)
   config.optim = _optimiser("adam", 3e-3, 0.0, "cosine", 20)
-  config.train.update(steps="400", log_every="50", validate_every="200", checkpoint_every="200")
+  steps = "400" if config.stage == "student" else "800"
+  config.train.update(steps=steps, log_every="50", validate_every="200", checkpoint_every="200")
   if small:
     config.optim.warmup = 0
     if config.stage == "student":

@@ -92,12 +92,14 @@ class DepthwiseConv(nn.Module):
     kernel: side of the kernels; parameter `kernel` is float32[k, k, 1, C].
     stride: step in both directions.
     padding: zeros before and after the rows and the columns.
+    dilation: distance of the pixels that a kernel sees.
     dtype: compute type.
   """
 
   kernel: int
   stride: int
   padding: tuple[int, int]
+  dilation: int = 1
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -106,7 +108,7 @@ class DepthwiseConv(nn.Module):
     weight = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
     padding = (self.padding, self.padding)
     return depthwise.depthwise(
-      x.astype(self.dtype), weight.astype(self.dtype), self.stride, padding
+      x.astype(self.dtype), weight.astype(self.dtype), self.stride, padding, self.dilation
     )
 
 

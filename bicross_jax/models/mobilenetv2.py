@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.models import initialise, layers
-from bicross_jax.ops import conv
 
 STEM = 32
 # Expansion, channels, blocks and stride of the stages (Sandler et al. 2018, table 2).
@@ -31,25 +30,6 @@ def _kaiming(shape):
 
 
 INITIALISERS: initialise.Rules = ((r"/kernel$", initialise.normal(_kaiming)),)
-
-
-class Depthwise(nn.Module):
-  """3x3 convolution of every channel by itself, without padding: [B, H, W, C] -> dtype[B, h, w, C].
-
-  `kernel` is float32[3, 3, 1, C].
-  """
-
-  stride: int = 1
-  dilation: int = 1
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    shape = (3, 3, 1, x.shape[-1])
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
-    return conv.depthwise(
-      x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.dilation
-    )
 
 
 class InvertedResidual(nn.Module):
@@ -83,7 +63,7 @@ class InvertedResidual(nn.Module):
     y = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
     if self.expansion > 1:
       y = nn.relu6(layers.conv_norm(y, self.expansion * x.shape[-1], 1, name="1", **given))
-    depthwise = Depthwise(self.stride, self.dilation, self.dtype, name=f"conv{last - 1}")
+    depthwise = layers.DepthwiseConv(3, self.stride, (0, 0), self.dilation, self.dtype, name=f"conv{last - 1}")
     norm = layers.batch_norm(f"norm{last - 1}", train=train, axis_name=self.axis_name)
     y = nn.relu6(norm(depthwise(y).astype(jnp.float32))).astype(self.dtype)
     y = layers.conv_norm(y, self.features, 1, name=str(last), **given)

@@ -103,35 +103,6 @@ def dilated(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
   return y.reshape(b, high * d, wide * d, -1)[:, :h, :w]
 
 
-def depthwise(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:
-  """Every channel convolved with a kernel of its own, without zeros around: [B, H, W, C] -> [B, h, w, C].
-
-  On CPUs the sum of shifted maps: XLA's convolution with groups takes 15 to 50 times as long there.
-
-  Args:
-    x: [B, H, W, C].
-    kernel: [k, k, 1, C], of the dtype of `x`.
-    stride, dilation: in both directions.
-  """
-  if jax.default_backend() != "cpu" or exact.asked():
-    return jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (stride, stride),
-      _NONE,
-      rhs_dilation=(dilation, dilation),
-      dimension_numbers=_LAYOUT,
-      feature_group_count=x.shape[-1],
-    )
-  h, w = (n - (len(kernel) - 1) * dilation for n in x.shape[1:3])
-  at = [(i, dilation * i) for i in range(len(kernel))]
-  return sum(
-    x[:, top : top + h : stride, left : left + w : stride] * kernel[i, j][None, None]
-    for i, top in at
-    for j, left in at
-  )
-
-
 def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """1x1 convolution as a product of matrices, float[B, H, W, C] -> [B, ceil(H/s), ceil(W/s), D].
 

@@ -144,18 +144,3 @@ def test_dilated_equals_lax_in_value_and_gradient(height, width, dilation, produ
     ]
   for have, want in zip(*grads, strict=True):
     _close(have, want)
-
-
-@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2)])
-def test_depthwise_against_numpy(stride, dilation):
-  x, kernel = _drawn((2, 11, 9, 6), (3, 3, 1, 6))
-  h, w = (-(-(n - 2 * dilation) // stride) for n in x.shape[1:3])
-  want = np.zeros((2, h, w, 6))
-  for row, column in np.ndindex(h, w):
-    for i, j in np.ndindex(3, 3):
-      at = x[:, stride * row + dilation * i, stride * column + dilation * j]
-      want[:, row, column] += at.astype(np.float64) * kernel[i, j, 0]
-  x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-  _close(conv.depthwise(x, kernel, stride, dilation), want)
-  with jax.default_matmul_precision("highest"):
-    _close(conv.depthwise(x, kernel, stride, dilation), want)
