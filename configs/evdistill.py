@@ -78,9 +78,7 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
       ),
       loss=dict(labels=10.0, ohem=0.7),
       augment=dict(  # shares of the examples, and how much they may be enlarged
-        flip=0.5,
-        jitter=0.0 if events else 1.0,
-        scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
+        flip=0.5, jitter=0.0 if events else 1.0, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
       ),
       optim=_optimiser("sgd", 1e-3, 0.005, "poly", 1000),
       evals=dict(source=sections.evaluation("classes", "data", "ddd17")),

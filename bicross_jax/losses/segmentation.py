@@ -42,9 +42,7 @@ def ohem(
   return pooled.masked_mean(-log_p, hard, axis_name)
 
 
-def pixelwise(
-  student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None
-) -> jax.Array:
+def pixelwise(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
   """Cross-entropy of a student with the classes that a teacher says, pixel by pixel: float32[].
 
   It is a mean over the pixels and, as in Liu et al. (CVPR 2019), a sum over the examples.

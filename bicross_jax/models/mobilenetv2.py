@@ -63,7 +63,9 @@ class InvertedResidual(nn.Module):
     y = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
     if self.expansion > 1:
       y = nn.relu6(layers.conv_norm(y, self.expansion * x.shape[-1], 1, name="1", **given))
-    depthwise = layers.DepthwiseConv(3, self.stride, (0, 0), self.dilation, self.dtype, name=f"conv{last - 1}")
+    depthwise = layers.DepthwiseConv(
+      3, self.stride, (0, 0), self.dilation, self.dtype, name=f"conv{last - 1}"
+    )
     norm = layers.batch_norm(f"norm{last - 1}", train=train, axis_name=self.axis_name)
     y = nn.relu6(norm(depthwise(y).astype(jnp.float32))).astype(self.dtype)
     y = layers.conv_norm(y, self.features, 1, name=str(last), **given)

@@ -48,5 +48,10 @@ def _sample(name, x, rows, columns):
     centre = jnp.clip(at - 0.5, 0, size - 1)
     return jnp.maximum(0, 1 - jnp.abs(centre[:, None] - jnp.arange(size)[None]))
 
-  value = jnp.einsum("ih,jw,hw...->ij...", weights(rows, len(rows)), weights(columns, len(columns)), x.astype(jnp.float32))
+  value = jnp.einsum(
+    "ih,jw,hw...->ij...",
+    weights(rows, len(rows)),
+    weights(columns, len(columns)),
+    x.astype(jnp.float32),
+  )
   return jnp.round(value).astype(x.dtype)

@@ -175,9 +175,7 @@ def sgd(
   return _optimiser(groups, direction, schedule, plateau)
 
 
-def apart(
-  transforms: Mapping[str, optax.GradientTransformation],
-) -> optax.GradientTransformation:
+def apart(transforms: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:
   """One transform for each entry of a dict of params, so that one loss trains networks in different ways."""
 
   def init(params):

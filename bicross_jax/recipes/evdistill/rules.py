@@ -49,7 +49,9 @@ RULES: rules.Rules = {
   "augment.flip": number(0, 1),
   "augment.jitter": number(0, 1),
   "augment.scales": several(number(0, above=True)),
-  **{f"{section}.{name}": rule for section in ("optim", "gan") for name, rule in _OPTIMISER.items()},
+  **{
+    f"{section}.{name}": rule for section in ("optim", "gan") for name, rule in _OPTIMISER.items()
+  },
 }
 
 
@@ -69,4 +71,6 @@ def check(config) -> None:
     if wanted and not config.aligned:
       raise errors.UserError(f"config.{name} needs frames beside the events: config.aligned=True")
   if config.publish == "frames" and not config.distill.mutual:
-    raise errors.UserError("config.publish=frames needs config.distill.mutual, which trains that network")
+    raise errors.UserError(
+      "config.publish=frames needs config.distill.mutual, which trains that network"
+    )

@@ -47,7 +47,7 @@ def create(config) -> train_state.Recipe:
     if "teacher" not in parents:
       raise errors.UserError("stage student starts from parents.teacher, a network of frames")
     teacher = parents["teacher"]
-    params = {name: teacher["params"] for name in trained}
+    params = dict.fromkeys(trained, teacher["params"])
     if config.bmr.on:
       size = (1, config.data.height, config.data.width)
       made = {
@@ -64,7 +64,7 @@ def create(config) -> train_state.Recipe:
     return train_state.TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
-      batch_stats={name: teacher["batch_stats"] for name in trained},
+      batch_stats=dict.fromkeys(trained, teacher["batch_stats"]),
       opt_state=opt_state,
       frozen={"teacher": teacher},
     )
