@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.losses import pooled
+from bicross_jax.losses import edge_aware, pooled
 from bicross_jax.ops import gradient, windows
 
 _C1, _C2 = 0.01**2, 0.03**2  # of SSIM, for images in 0..1
@@ -153,13 +153,8 @@ def smoothness(
     axis_name: the mapped axis the batch is split over, or None.
   """
   relative = maps / (maps.mean((2, 3), keepdims=True) + _EMPTY)
-  total = 0.0
-  for axis in (1, 2):
-    calm = jnp.exp(-gradient.absolute(jnp.diff(image, axis=axis)).mean(-1))
-    edges = gradient.absolute(jnp.diff(relative, axis=axis + 1)) * calm[None]
-    number = _over_pixels(jnp.ones_like(edges), axis_name)
-    total += _over_pixels(edges, axis_name) / number
-  return (total * jnp.asarray(weights, total.dtype)).mean()
+  rough = edge_aware.roughness(relative, image, axis_name)
+  return (rough * jnp.asarray(weights, rough.dtype)).mean()
 
 
 def _over_pixels(x, axis_name):

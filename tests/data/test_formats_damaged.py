@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image
 import pytest
 import safetensors.numpy
+import scipy.io
 
 from bicross_jax import errors
 from bicross_jax.convert import files as weights
-from bicross_jax.data.formats import depth, image, kitti, npy, pfm, rig, spikes, video
+from bicross_jax.data.formats import depth, image, kitti, mat, npy, pfm, rig, spikes, video
 
 RANDOM, RANDOM_NIGHTLY = 80, 2000
 SWEPT = 60  # bytes of a header, each of which is replaced by every one of PUT
@@ -112,6 +113,18 @@ def _colour():
 
 def _depth():
   return np.arange(600, dtype=np.uint16).reshape(20, 30)
+
+
+def _mat(compressed=False):
+  out = io.BytesIO()
+  grid = np.random.default_rng(0).random((5, 30, 4))
+  scipy.io.savemat(out, {"other": np.arange(3), "grid": grid}, do_compression=compressed)
+  return out.getvalue()
+
+
+def _huge_mat():
+  """An array of 64 numbers that says that it has 10^18."""
+  return _mat().replace(struct.pack("<iii", 5, 30, 4), struct.pack("<iii", *[10**6] * 3))
 
 
 def _scan():
@@ -372,6 +385,10 @@ CASES = {
     chosen=((b"-1.0", b"-0.0"), (b"-1.0", b"1e999"), (b"7 9", b"0 9")),
   ),
   "pfm_colour": Case(lambda: _pfm((5, 7, 3)), pfm.read_pfm, "float32", ((-1, -1), (-1, -1, 3)), 12),
+  "mat": Case(_mat, lambda p: mat.read(p, "grid"), None, (), head=400),
+  "mat_compressed": Case(
+    lambda: _mat(compressed=True), lambda p: mat.read(p, "grid"), None, (), 200, PICTURE
+  ),
   "velodyne": Case(_scan, kitti.read_velodyne, "float32", ((-1, 4),)),
   "calibration": Case(
     lambda: CAMERA + LASER,
@@ -693,6 +710,7 @@ HUGE = {
   "jpg": (_huge_jpg, image.read_rgb),
   "jpg_smaller": (lambda: _huge_jpg(12_000), image.read_rgb),
   "pfm": (lambda: b"PF\n999999999 999999999\n-1.0\n" + bytes(64), pfm.read_pfm),
+  "mat": (_huge_mat, lambda p: mat.read(p, "grid")),
   "calibration": (lambda: b"P2: " + b"1 " * 600_000, kitti.read_calibration),
   "dat_part": (lambda: bytes(240), lambda p: spikes.read_dat(p, 8, 24, steps=10**12)),
   "dat_size": (lambda: bytes(240), lambda p: spikes.read_dat(p, 10**6, 10**6)),

@@ -8,9 +8,10 @@
 
 To train and to validate every frame is two examples: `date/drive/NAME/l` has the left view as `rgb` and the
 right one as `rgb_right`, with a positive `baseline`; `date/drive/NAME/r` the other way round. Test has the
-left views alone. The lists of Eigen et al. so are 45200, 1776 and 697 examples.
+left views alone. The lists of Eigen et al. so are 45200, 1776 and 697 examples; "eigen_left" has the left views of all
+three parts, 22600, 888 and 697, which are the lists of Akada et al. (2022) too.
 
-Depth of "eigen" is the laser scan of the frame, projected into its camera as Eigen et al. do; the test part
+Depth of "eigen" and "eigen_left" is the laser scan of the frame, projected into its camera as Eigen et al. do; the test part
 of "eigen_benchmark" has the official ground truth, which 652 of the 697 frames have; "listed" has the
 official one where such a folder lies beside the dates, and else the scan. A part that is read without
 depth needs neither, and hints are needed only where `depth_hint` is read.
@@ -29,6 +30,7 @@ from bicross_jax.data.layouts.frames import Frame, Recording
 from bicross_jax.data.layouts.readers import SIDES
 
 HINTS = "depth_hints"
+LEFT = "eigen_left"
 
 
 def find(
@@ -42,12 +44,12 @@ def find(
   if not kitti_drives.has_dates(root):
     return None
   there = kitti_drives.official_parts(root)
-  found = kitti_drives.by_part(domain, parts)
+  found = kitti_drives.by_part("eigen" if domain == LEFT else domain, parts)
 
   def finder(part: str, recordings: Callable[[kitti_drives.Tree], list[Recording]]):
     improved = (domain == "listed" and there) or (domain == "eigen_benchmark" and part == "test")
     official = there if improved else None
-    sides = SIDES[:1] if part == "test" else SIDES
+    sides = SIDES[:1] if part == "test" or domain == LEFT else SIDES
     return lambda: [r for side in sides for r in recordings(_Camera(root, side, official))]
 
   return {part: finder(part, recordings) for part, recordings in found.items()}
@@ -102,7 +104,7 @@ SET = frames.FrameSet(
   title="KITTI raw",
   published=kitti_drives.PUBLISHED,
   trees=("<date>/<drive>/{image_02,image_03}/data with <date>/calib_cam_to_cam.txt",),
-  domains=kitti_drives.DOMAINS,
+  domains=(*kitti_drives.DOMAINS, LEFT),
   find=find,
   readers={
     "rgb": readers.picture(),

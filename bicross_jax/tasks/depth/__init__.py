@@ -47,7 +47,7 @@ def summarise(rows: Sequence[tasks.Row]) -> dict[str, float]:
     raise errors.UserError(
       f"nothing to compare: none of {len(rows)} images has a pixel of known depth in range and crop"
     )
-  found = [name for name in (*COLUMNS, "sig", "scale") if name in counted[0]]
+  found = [name for name in (*COLUMNS, "log10", "sig", "scale") if name in counted[0]]
   return {name: _mean([row[name] for row in counted]) for name in found} | {
     "images": len(counted),
     "images_without_truth": len(rows) - len(counted),

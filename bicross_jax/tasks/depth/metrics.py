@@ -11,8 +11,8 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
 
   With d the prediction and g the truth: abs_rel = mean |d - g| / g; sq_rel = mean (d - g)^2 / g
   (metres); rmse = sqrt mean (d - g)^2 (metres); rmse_log = sqrt mean (log d - log g)^2; d1, d2,
-  d3 = share of pixels with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3; mde as in `mde`. `sig` is the loss
-  `losses.depth.sig` of this image alone: sqrt(var + 0.15 mean^2) of log(d + 0.1) - log(g + 0.1).
+  d3 = share of pixels with max(d / g, g / d) < 1.25, 1.25^2, 1.25^3; mde as in `mde`; log10 = mean |log10 d - log10 g|
+  (Make3D). `sig` is the loss `losses.depth.sig` of this image alone: sqrt(var + 0.15 mean^2) of log(d + 0.1) - log(g + 0.1).
 
   Args:
     prediction: float[H, W] metres, positive and finite at valid pixels.
@@ -28,7 +28,7 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
     )
   d, g = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
   if not d.size:
-    return dict.fromkeys((*METRICS, "sig"), float("nan"))
+    return dict.fromkeys((*METRICS, "log10", "sig"), float("nan"))
   difference, logs = d - g, np.log(d) - np.log(g)
   ratio = np.maximum(d / g, g / d)
   shifted = np.log(d + 0.1) - np.log(g + 0.1)
@@ -42,6 +42,7 @@ def measure(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dic
     "d2": float(np.mean(ratio < 1.25**2)),
     "d3": float(np.mean(ratio < 1.25**3)),
     "mde": 100 * float(np.mean(np.abs(difference))),
+    "log10": float(np.mean(np.abs(logs)) / np.log(10)),
     "sig": float(np.sqrt(spread + 0.15 * shifted.mean() ** 2)),
   }
 

@@ -13,6 +13,7 @@ SCALINGS = ("none", "median", "stereo")
 SPACES = ("depth", "disparity")
 TINY = 1e-8  # keeps quotients of depths and disparities finite
 LARGEST = 16384  # pixels of a side
+_WHITE = 255  # the highest level of 8 bits
 
 
 class Protocol(NamedTuple):
@@ -36,6 +37,8 @@ class Protocol(NamedTuple):
     truth_size: (height, width) that truth is brought to before it is compared, by nearest neighbour
       (`maps.nearest`); (): as it is.
     all_truth: every known pixel counts, nearer than min_depth and farther than max_depth too.
+    grey: the prediction is first rounded down to one of 256 levels from 0 to so many metres, as one that was
+      saved as a grey picture of 8 bits; 0: it is not.
   """
 
   min_depth: float = 1e-3
@@ -49,9 +52,14 @@ class Protocol(NamedTuple):
   cutoffs: bool = False
   truth_size: tuple[int, ...] = ()
   all_truth: bool = False
+  grey: float = 0.0
 
 
 _KITTI = Protocol(interpolation="bilinear", space="disparity")
+_AKADA = Protocol(min_depth=1.0, interpolation="bilinear")
+_MAKE3D = Protocol(
+  max_depth=70.0, crop="none", scaling="median", interpolation="nearest", truth_size=(21, 305)
+)
 PROTOCOLS = {
   # BiCross on outdoor sets, and on indoor ones with the cap that NYU v2 is evaluated to.
   "bicross_outdoor": Protocol(),
@@ -67,8 +75,16 @@ PROTOCOLS = {
   "kitti_benchmark": _KITTI._replace(crop="none", all_truth=True),
   # Networks of another scale on NYU v2 as Peng et al. 2021 test them.
   "nyu": Protocol(0.1, 10.0, "none", "median", interpolation="bilinear", all_truth=True),
-  # Make3D's criterion C1: truth below 70 m.
-  "make3d_c1": Protocol(max_depth=70.0, crop="none", scaling="median", interpolation="nearest"),
+  # Make3D's criterion C1, truth below 70 m: the central 21 of its 55 rows, or all of them (set `make3d`).
+  "make3d_c1": _MAKE3D,
+  "make3d_c1_whole": _MAKE3D._replace(truth_size=(55, 305)),
+  # As Akada et al. 2022 evaluate, on metres and (legacy) on pictures of 8 bits; and while training.
+  "akada_kitti": _AKADA,
+  "akada_kitti_50": _AKADA._replace(max_depth=50.0),
+  "akada_kitti_eigen": _AKADA._replace(crop="eigen"),
+  "akada_kitti_legacy": _AKADA._replace(grey=80.0),
+  "akada_validation": _AKADA._replace(min_depth=1e-3),
+  "akada_make3d_legacy": _MAKE3D._replace(grey=80.0),
   # Mean depth errors of MVSEC: no crop, and no cap below what a lidar sees.
   "mvsec": Protocol(max_depth=1000.0, crop="none", cutoffs=True),
   # Depth of DSEC, which is judged by disparity where it is published: as on MVSEC.
@@ -98,6 +114,8 @@ def check(protocol: Protocol) -> None:
     raise errors.UserError(
       f"protocol.truth_size={size!r} is no height and width of 1 to {LARGEST} pixels"
     )
+  if not 0 <= protocol.grey < np.inf:
+    raise errors.UserError(f"protocol.grey={protocol.grey!r} is neither 0 nor a number of metres")
   if protocol.min_depth >= protocol.max_depth:
     raise errors.UserError(
       f"protocol.min_depth={protocol.min_depth} is not below max_depth={protocol.max_depth}"
@@ -195,6 +213,8 @@ def predicted_frame(
   prediction = np.asarray(prediction, np.float32)
   prediction = np.where(np.isposinf(prediction), protocol.max_depth, prediction)
   prediction = np.where(np.isneginf(prediction), protocol.min_depth, prediction)
+  if protocol.grey:
+    prediction = _saved_as_grey(prediction, protocol.grey)
   frame = paste(prediction, truth.shape, view, protocol.interpolation, protocol.space)
   missing = np.isnan(frame)
   factor = _factor(frame, truth, valid_pixels(truth, protocol) & ~missing, protocol)
@@ -235,6 +255,13 @@ def _factor(frame, truth, compared, protocol):
   if protocol.scaling == "median" and compared.any():
     return float(np.median(truth[compared]) / max(np.median(frame[compared]), TINY))
   return 1.0
+
+
+def _saved_as_grey(metres, white):
+  """float32, the metres of the grey levels that stand in a picture; what is beyond its levels is cut off."""
+  return (np.floor(np.clip(metres, 0, white) * (_WHITE / white)) * (white / _WHITE)).astype(
+    np.float32
+  )
 
 
 def _inverse(x):

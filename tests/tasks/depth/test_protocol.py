@@ -176,6 +176,8 @@ def test_published_protocols_make_sense_and_do_what_their_papers_say():
     {"max_depth": float("nan")},
     {"max_depth": float("inf")},
     {"factor": -1.0},
+    {"grey": -80.0},
+    {"grey": float("inf")},
   ],
 )
 def test_senseless_protocols_are_refused(change):
