@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bicross_jax import errors
-from bicross_jax.data import pipeline
+from bicross_jax.data import pipeline, sets
 from bicross_jax.data import world as data_world
 from bicross_jax.data.builders import storage
 from bicross_jax.data.builders import world as builder
@@ -109,6 +109,20 @@ def test_the_choice_of_sensors_and_sequences_is_another_set_and_none_is_the_old_
   ]
   assert len(set(names)) == 4
   assert names[3] == "clear-24x40-t16-k3-n24.8.7-s0-0299283ce8"  # as before there was a choice
+
+
+def test_another_number_is_other_scenes_and_none_the_old_ones(world_config):
+  """`data.scenes`; 0 says what a config without the field says."""
+  few = {"train": 1, "validation": 1, "test": 2}
+  plain, other = (type(world_config)({**world_config, "scenes": n}) for n in (0, 1))
+  other.update(few)
+  configs = (world_config, plain, other)
+  names = [sets.get("world").build(config, "data", "test").info.full_name for config in configs]
+  assert names[0] == names[1] != names[2] and "-s0-" in names[0] and "-s1-" in names[2]
+  built = map(pipeline.open, configs)
+  first, same, changed = ([t["depth"] for t in d.truths("test", ["depth"])] for d in built)
+  np.testing.assert_array_equal(first, same)
+  assert not any((a == b).all() for a in changed for b in first)
 
 
 def test_events_name_their_sensor_and_bins_and_other_sets_do_not(monkeypatch):

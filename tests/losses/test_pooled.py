@@ -52,3 +52,30 @@ def test_mean_ignores_what_lies_outside_the_mask():
 def test_shapes_are_named_in_the_error():
   with pytest.raises(ValueError, match=r"x \(2, 3\), mask \(2, 3, 1\)"):
     pooled.masked_mean(jnp.zeros((2, 3)), jnp.zeros((2, 3, 1), bool))
+
+
+def test_ranked_equals_a_sort_on_one_device_and_on_four():
+  rng = np.random.default_rng(1)
+  x = rng.normal(size=(4, 3, 5)).astype(np.float32)
+  x[0, 0], x[1, 0, :2] = 0.25, [np.inf, -np.inf]  # ties, infinities
+  mask = rng.random(x.shape) < 0.6
+  mask[2] = False
+  ordered = np.sort(x[mask])
+  ranks = jnp.array([0, 1, 7, len(ordered) // 2, len(ordered) - 1])
+  got = pooled.ranked(x, mask, ranks)
+  np.testing.assert_array_equal(got, ordered[np.asarray(ranks)])
+  shard = lambda x, mask: pooled.ranked(x, mask, ranks, "batch")
+  every = jax.vmap(shard, axis_name="batch")(x, mask)
+  np.testing.assert_array_equal(every, np.stack([got] * 4))
+
+
+def test_ranked_has_no_gradient():
+  rank = lambda x: pooled.ranked(x, x > 0, jnp.array([1])).sum()
+  np.testing.assert_array_equal(jax.grad(rank)(jnp.arange(5.0)), 0.0)
+
+
+def test_mean_over_shards_is_that_of_the_batch():
+  x = jnp.arange(12.0).reshape(4, 3)
+  assert pooled.mean(x) == 5.5
+  means = jax.vmap(lambda x: pooled.mean(x, "batch"), axis_name="batch")(x)
+  np.testing.assert_allclose(means, 5.5)

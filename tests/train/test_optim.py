@@ -260,3 +260,24 @@ def test_gradients_are_averaged_over_the_devices():
   got, _, metrics, _ = jax.vmap(body, axis_name="batch")(jnp.array([2.0, 6.0]))
   np.testing.assert_allclose(got["w"], [-4, -4])
   np.testing.assert_allclose(metrics["grad_norm"][0], [4, 4])
+
+
+def test_apart_equals_separate_optimisers():
+  """Networks at rates and by optimisers of their own, from the gradients of one loss."""
+  transforms = {
+    "backbone": optim.sgd([optim.Group(0.1, name="slow")], momentum=0.9, nesterov=True),
+    "head": optim.adam([optim.Group(0.02, name="fast", weight_decay=0.3)]),
+  }
+  together, state = steps(optim.apart(transforms), 5)
+  assert set(state) == set(transforms)
+  for name, transform in transforms.items():
+    alone, own = PARAMS[name], transform.init(PARAMS[name])
+    for k in range(5):
+      updates, own = transform.update(gradients(k)[name], own, alone)
+      alone = optax.apply_updates(alone, updates)
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together[name]), strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-6)
+  rates = optim.learning_rates(state)
+  assert {name: float(x) for name, x in rates.items()} == pytest.approx(
+    {"lr/slow": 0.1, "lr/fast": 0.02}
+  )

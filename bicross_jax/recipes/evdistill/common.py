@@ -18,7 +18,8 @@ from bicross_jax.train.state import AXIS
 
 FIELDS = {"frames": "rgb", "events": "event_image"}  # by modality
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-_MEAN, _STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])  # of ImageNet
+_MEAN = np.float32([[[[0.485, 0.456, 0.406]]]])  # of ImageNet
+_STD = np.float32([[[[0.229, 0.224, 0.225]]]])
 _JITTER = 0.5  # strength of brightness, contrast and saturation
 
 
