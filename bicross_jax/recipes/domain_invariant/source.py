@@ -1,0 +1,72 @@
+"""Stage `source`: the depth network learns from labelled pictures of one domain."""
+
+import jax
+import jax.numpy as jnp
+
+from bicross_jax.models import transfer
+from bicross_jax.recipes.domain_invariant import common
+from bicross_jax.train import optim
+from bicross_jax.train import state as train_state
+from bicross_jax.train.state import AXIS, Camera
+
+
+def create(config) -> train_state.Recipe:
+  """The recipe of a network without adaptation: the row to compare with (docs/systems/domain_invariant.md).
+
+  It may start from the parent `weights`, whole or in part (an encoder). Batch fields: `rgb`, `depth`.
+  """
+  module = common.network(config)
+  transform = common.task_optimiser(config)
+
+  def init(key, parents):
+    variables = common.initialise(config, module, key)
+    if "weights" in parents:
+      variables, _ = transfer.adopt(variables, parents["weights"])
+    return train_state.TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=variables["params"],
+      batch_stats=variables["batch_stats"],
+      opt_state=transform.init(variables["params"]),
+    )
+
+  def train_step(state, batch, key):
+    keys = jax.random.split(key)
+    batch = common.augmented(config, keys[0], batch)
+
+    def loss_fn(params):
+      output, updates = module.apply(
+        {"params": params, "batch_stats": state.batch_stats},
+        common.picture(batch),
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"drop_connect": keys[1]},
+      )
+      loss = common.supervision(config, output.depth, batch["depth"])
+      return loss, ({}, updates["batch_stats"])
+
+    params, opt_state, metrics, stats = optim.step(
+      transform, loss_fn, state.params, state.opt_state
+    )
+    return state.replace(
+      step=state.step + 1,
+      params=params,
+      opt_state=opt_state,
+      batch_stats=jax.lax.pmean(stats, AXIS),
+    ), metrics
+
+  return train_state.Recipe(
+    init=init,
+    train_step=train_step,
+    predict=common.predictor(config, module),
+    variables=lambda state: {
+      "params": {common.TASK: state.params},
+      "batch_stats": {common.TASK: state.batch_stats},
+    },
+    inputs=("rgb",),
+    batch_spec=lambda: common.spec(config)["source"],
+    networks={common.TASK: module},
+    metric=("abs_rel", "min"),
+    inspect=common.predictor(config, module, feature=True),
+    camera=Camera(whole=True),
+    fixed=True,
+  )

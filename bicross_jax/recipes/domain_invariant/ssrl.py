@@ -1,0 +1,141 @@
+"""Stage `ssrl`: the depth network's decoder learns features that do not depend on the domain, without any label."""
+
+import jax
+import jax.numpy as jnp
+
+from bicross_jax import models
+from bicross_jax.losses import simsiam
+from bicross_jax.models import transfer
+from bicross_jax.recipes.domain_invariant import common, translation
+from bicross_jax.train import optim
+from bicross_jax.train import state as train_state
+from bicross_jax.train.state import AXIS
+
+HEAD = "head"
+
+
+def create(config) -> train_state.Recipe:
+  """The recipe of self-supervised representation learning (docs/systems/domain_invariant.md, Stages).
+
+  A picture and its translation are two views of one scene: what SimSiam's head makes of the decoder's last feature
+  is to be alike. The encoder, of the parent `weights`, is frozen, its norms too, but blocks drop out; the
+  decoder is fresh. Generators, of the parent `generators`, are frozen. Params are {"task", "head"}; published are both
+  and the generator "to_source", by which `score` makes the second view.
+  Batches: {"source": {rgb}, "target": {rgb}}.
+  """
+  module, generators = common.network(config), common.translators(config)
+  s = config.ssrl
+  seen = jnp.zeros((1, config.data.height, config.data.width, 3))
+
+  def channels(variables):
+    """Of the decoder's last feature."""
+    return jax.eval_shape(module.apply, variables, seen).features[-1].shape[-1]
+
+  width = channels(
+    jax.eval_shape(lambda key: common.initialise(config, module, key), jax.random.key(0))
+  )
+  head = models.create("simsiam_head", in_channels=width, shrink=s.shrink, axis_name=AXIS)
+  slow = [optim.Group(0.0, r"^task/(encoder|decoder/output)/", "frozen")]
+  transform = optim.adam(
+    [*slow, optim.Group(config.optim.lr, "", "lr")], common.falling(config), b1=0.95, b2=0.999
+  )
+
+  def init(key, parents):
+    task = common.initialise(config, module, key)
+    if "weights" in parents:
+      given = translation.task_of(parents["weights"])
+      encoder = {kind: {"encoder": given[kind]["encoder"]} for kind in task}
+      task, _ = transfer.adopt(task, encoder)
+    size = (1, config.data.height, config.data.width, width)
+    made = {"task": task, HEAD: models.init(head, jax.random.fold_in(key, 1), size)}
+    params = {name: tree["params"] for name, tree in made.items()}
+    frozen = common.parent(config, parents, "generators", *common.GENERATORS)
+    return train_state.TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats={name: tree["batch_stats"] for name, tree in made.items()},
+      opt_state=transform.init(params),
+      frozen={name: common.part(frozen, name) for name in common.GENERATORS},
+    )
+
+  def train_step(state, batch, key):
+    keys = jax.random.split(key, 6)
+    views = {}
+    for k, name, generator in zip(keys, ("source", "target"), common.GENERATORS):
+      x = common.picture(common.augmented(config, k, batch[name]))
+      views[name] = x, generators[generator].apply(state.frozen[generator], x).image
+
+    def loss_fn(params):
+      stats = dict(state.batch_stats)
+
+      def look(i, x):
+        """The head's output of a view; running statistics go on."""
+        output, updates = module.apply(
+          {"params": params["task"], "batch_stats": stats["task"]},
+          x,
+          train=True,
+          train_encoder=False,
+          drop_connect=True,
+          mutable=["batch_stats"],
+          rngs={"drop_connect": keys[i]},
+        )
+        stats["task"] = stats["task"] | dict(updates["batch_stats"])
+        found, updates = head.apply(
+          {"params": params[HEAD], "batch_stats": stats[HEAD]},
+          output.features[-1],
+          train=True,
+          mutable=["batch_stats"],
+        )
+        stats[HEAD] = updates["batch_stats"]
+        return found
+
+      parts = {}
+      for i, (name, pair) in enumerate(views.items()):
+        a, b = (look(2 + 2 * i + j, x) for j, x in enumerate(pair))
+        parts[f"simsiam_{name}"] = s.weight * simsiam.simsiam(
+          (a.predicted, b.predicted), (a.projected, b.projected), AXIS
+        )
+      return sum(parts.values()), (parts, stats)
+
+    params, opt_state, metrics, stats = optim.step(
+      transform, loss_fn, state.params, state.opt_state
+    )
+    return state.replace(
+      step=state.step + 1,
+      params=params,
+      opt_state=opt_state,
+      batch_stats=jax.lax.pmean(stats, AXIS),
+    ), metrics
+
+  def variables(state):
+    to_source = state.frozen["to_source"]
+    return {
+      "params": {**state.params, "to_source": to_source["params"]},
+      "batch_stats": {**state.batch_stats, "to_source": to_source["batch_stats"]},
+    }
+
+  def score(variables, batch):
+    """{"simsiam"}: the loss of target pictures with their translations, (sum, count) over rows."""
+    x = common.picture(batch)
+    pair = x, generators["to_source"].apply(common.part(variables, "to_source"), x).image
+    features = [module.apply(common.part(variables, "task"), y).features[-1] for y in pair]
+    a, b = (head.apply(common.part(variables, HEAD), f) for f in features)
+    alike = simsiam.cosine(a.predicted, b.projected) + simsiam.cosine(b.predicted, a.projected)
+    rows = batch["mask"].astype(jnp.float32)
+    return {"simsiam": (-(alike.mean((1, 2)) / 2) @ rows, rows.sum())}
+
+  def spec():
+    return {name: {"rgb": fields["rgb"]} for name, fields in common.spec(config).items()}
+
+  return train_state.Recipe(
+    init=init,
+    train_step=train_step,
+    predict=common.predictor(config, module),
+    variables=variables,
+    inputs=("rgb",),
+    batch_spec=spec,
+    networks={common.TASK: module, HEAD: head, "to_source": generators["to_source"]},
+    metric=("simsiam", "last"),
+    score=score,
+    fixed=True,
+  )
