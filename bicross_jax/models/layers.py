@@ -92,15 +92,15 @@ class DepthwiseConv(nn.Module):
     kernel: side of the kernels; parameter `kernel` is float32[k, k, 1, C].
     stride: step in both directions.
     padding: zeros before and after the rows and the columns.
-    dilation: distance of the pixels that a kernel sees.
     dtype: compute type.
+    dilation: distance of the pixels that a kernel sees.
   """
 
   kernel: int
   stride: int
   padding: tuple[int, int]
-  dilation: int = 1
   dtype: Any = jnp.float32
+  dilation: int = 1
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:

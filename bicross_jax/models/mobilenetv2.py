@@ -64,7 +64,7 @@ class InvertedResidual(nn.Module):
     if self.expansion > 1:
       y = nn.relu6(layers.conv_norm(y, self.expansion * x.shape[-1], 1, name="1", **given))
     depthwise = layers.DepthwiseConv(
-      3, self.stride, (0, 0), self.dilation, self.dtype, name=f"conv{last - 1}"
+      3, self.stride, (0, 0), self.dtype, self.dilation, name=f"conv{last - 1}"
     )
     norm = layers.batch_norm(f"norm{last - 1}", train=train, axis_name=self.axis_name)
     y = nn.relu6(norm(depthwise(y).astype(jnp.float32))).astype(self.dtype)

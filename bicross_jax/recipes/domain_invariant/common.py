@@ -117,15 +117,16 @@ def parent(config, parents: Mapping[str, Any], role: str, *names: str) -> Mappin
   return parents[role]
 
 
-def spec(config) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
-  """The fields of a training batch: labelled source, target without labels."""
+def spec(config, section: str, *names: str) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes and dtypes of some fields of one example of a data section."""
+  size = (config[section].height, config[section].width)
+  known = {"rgb": ((*size, 3), jnp.uint8), "depth": (size, jnp.float32)}
+  return {name: jax.ShapeDtypeStruct(*known[name]) for name in names}
 
-  def of(section, *names):
-    size = (config[section].height, config[section].width)
-    known = {"rgb": ((*size, 3), jnp.uint8), "depth": (size, jnp.float32)}
-    return {name: jax.ShapeDtypeStruct(*known[name]) for name in names}
 
-  return {"source": of("data", "rgb", "depth"), "target": of("target", "rgb")}
+def pair_spec(config, *source: str) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
+  """Those of a training batch: some fields of the source, and the target without labels."""
+  return {"source": spec(config, "data", *source), "target": spec(config, "target", "rgb")}
 
 
 def metres(config, said: jax.Array) -> jax.Array:

@@ -90,7 +90,7 @@ def create(config) -> train_state.Recipe:
       "batch_stats": {common.TASK: state.batch_stats},
     },
     inputs=("rgb",),
-    batch_spec=lambda: common.spec(config),
+    batch_spec=lambda: common.pair_spec(config, "rgb", "depth"),
     networks={common.TASK: module},
     metric=("abs_rel", "min" if config.validate[0] == "target" else "last"),
     inspect=common.predictor(config, module, feature=True),

@@ -3,6 +3,12 @@
 from bicross_jax.config import rules
 from bicross_jax.config.rules import flag, number, one_of, several, whole
 
+
+def _in_some(rule: rules.Rule) -> rules.Rule:
+  """Of a field that only some stages have in its section."""
+  return rule._replace(needed=False)
+
+
 RULES: rules.Rules = {
   "model.name": one_of("efficientnet_unet"),
   "model.variant": one_of("b5", "small", "nano"),
@@ -12,9 +18,9 @@ RULES: rules.Rules = {
   "discriminator.width": whole(1, 1 << 10),
   "loss.max_depth": number(0, above=True),
   "loss.mask": flag(),
-  "loss.task": number(0),
-  "loss.smooth": number(0),
-  "loss.consistency": number(0),
+  "loss.task": _in_some(number(0)),
+  "loss.smooth": _in_some(number(0)),
+  "loss.consistency": _in_some(number(0)),
   "translate.adversarial": number(0),
   "translate.cycle": number(0),
   "translate.identity": number(0),
@@ -26,8 +32,8 @@ RULES: rules.Rules = {
   "augment.rotate": number(0, 1),
   "augment.labels": one_of("nearest", "bilinear"),
   "optim.lr": number(0),
-  "optim.gan_lr": number(0),
-  "optim.encoder": several(number(0), least=3),
+  "optim.gan_lr": _in_some(number(0)),
+  "optim.encoder": _in_some(several(number(0), least=3)),
   "optim.constant": number(0, 1),
   "optim.epochs": whole(0),
 }

@@ -63,7 +63,7 @@ def create(config) -> train_state.Recipe:
       "batch_stats": {common.TASK: state.batch_stats},
     },
     inputs=("rgb",),
-    batch_spec=lambda: common.spec(config)["source"],
+    batch_spec=lambda: common.spec(config, "data", "rgb", "depth"),
     networks={common.TASK: module},
     metric=("abs_rel", "min"),
     inspect=common.predictor(config, module, feature=True),

@@ -124,16 +124,13 @@ def create(config) -> train_state.Recipe:
     rows = batch["mask"].astype(jnp.float32)
     return {"simsiam": (-(alike.mean((1, 2)) / 2) @ rows, rows.sum())}
 
-  def spec():
-    return {name: {"rgb": fields["rgb"]} for name, fields in common.spec(config).items()}
-
   return train_state.Recipe(
     init=init,
     train_step=train_step,
     predict=common.predictor(config, module),
     variables=variables,
     inputs=("rgb",),
-    batch_spec=spec,
+    batch_spec=lambda: common.pair_spec(config, "rgb"),
     networks={common.TASK: module, HEAD: head, "to_source": generators["to_source"]},
     metric=("simsiam", "last"),
     score=score,

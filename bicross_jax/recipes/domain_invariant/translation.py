@@ -121,7 +121,7 @@ def create(config) -> train_state.Recipe:
     predict=common.predictor(config, module),
     variables=variables,
     inputs=("rgb",),
-    batch_spec=lambda: common.spec(config),
+    batch_spec=lambda: common.pair_spec(config, "rgb", "depth"),
     networks={common.TASK: module, **generators},
     metric=("abs_rel", "last"),
     inspect=common.predictor(config, module, feature=True),
