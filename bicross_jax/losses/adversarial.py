@@ -1,7 +1,6 @@
 """Least-squares adversarial losses (Mao et al., ICCV 2017), pooled over `axis_name`."""
 
 import jax
-import jax.numpy as jnp
 
 from bicross_jax.losses import pooled
 
