@@ -27,10 +27,8 @@ from typing import Any
 
 from bicross_jax import cli, errors, files, tasks
 from bicross_jax.commands import disparities
-from bicross_jax.commands.tested import Test, test_config, with_truth
+from bicross_jax.commands.tested import CHANGES, Test, apart, test_config, with_truth
 from bicross_jax.config import grammar
-
-CHANGES = "config."  # of the network's own config
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -61,8 +59,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--output", help="folder of the JSON files (default: eval-... in the run's folder)")
   args = parse_test(parser, argv, CHANGES)
-  args.changes = [x.removeprefix(CHANGES) for x in args.overrides if x.startswith(CHANGES)]
-  args.overrides = [x for x in args.overrides if not x.startswith(CHANGES)]
+  args.changes, args.overrides = apart(args.overrides)
   if not 0 < args.factor < float("inf"):
     raise errors.UserError(f"--factor {args.factor:g} is not a positive number")
   if args.disparities:

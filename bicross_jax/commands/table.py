@@ -14,7 +14,7 @@ import pathlib
 import re
 
 from bicross_jax import cli, errors, files, tasks
-from bicross_jax.commands.tested import test_config
+from bicross_jax.commands.tested import apart, test_config
 from bicross_jax.config import grammar, rules, tables
 
 _SEEDS = rules.several(rules.whole(0, rules.SEEDS - 1), least=1)
@@ -149,8 +149,10 @@ def test(row: tables.Row, seed: int, part: str = "test", root="runs") -> list[di
   file = where / "images.json"
   if not file.is_file():
     training.run(config, workdir=workdir, root=root)
-    model = inference.load(workdir, plugins=grammar.trusted(config))
-    report = evaluate.evaluate(model, evaluate.test_config(model.config, overrides=row.test), part)
+    changes, overrides = apart(row.test)
+    model = inference.load(workdir, plugins=grammar.trusted(config), changes=changes)
+    tested = evaluate.test_config(model.config, overrides=overrides)
+    report = evaluate.evaluate(model, tested, part)
     reports.save(where, report)
     # Every compiled network maps thousands of pieces of memory, and a process may have some 65,000
     # (vm.max_map_count of Linux): past that XLA aborts. No row needs the networks of another.

@@ -12,6 +12,7 @@ from bicross_jax.config import grammar, rules, sections
 from bicross_jax.names import nearest
 
 ConfigDict = ml_collections.ConfigDict
+CHANGES = "config."  # of the network's own config
 
 
 class Test(NamedTuple):
@@ -75,6 +76,12 @@ def test_config(
   found = task.protocol(**made.eval)
   task.check(found)
   return Test(entry.data, made.data, found)
+
+
+def apart(items: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Texts "key=value" of a test: (what changes the network's own config, what the data and the protocol)."""
+  changes = [item.removeprefix(CHANGES) for item in items if item.startswith(CHANGES)]
+  return changes, [item for item in items if not item.startswith(CHANGES)]
 
 
 def _every_field(section: ConfigDict) -> ConfigDict:

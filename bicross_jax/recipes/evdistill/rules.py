@@ -55,14 +55,34 @@ RULES: rules.Rules = {
 }
 
 
+_SECTIONS = ("input", "model", "loss", "augment", "optim")
+_STUDENT = ("target", "distill", "bmr", "generator", "discriminator", "gan")
+_LEAST = 24  # pixels that discriminators need of a side
+_WINDOW = 16  # of the pool whose means `segmentation.feature_affinity` compares
+
+
 def check(config) -> None:
   """What must fit together in a config of EvDistill.
 
   Raises:
     errors.UserError: it does not; one line.
   """
-  if "regime" not in config:
-    return
+  student = "regime" in config
+  wanted = (*_SECTIONS, *(_STUDENT if student else ()))
+  lacking = [name for name in wanted if name not in config]
+  if lacking:
+    raise errors.UserError(f"the config has no section {', '.join(lacking)}")
+  for name, entry in config.evals.items():
+    if entry.protocol.get("classes", config.model.classes) != config.model.classes:
+      raise errors.UserError(
+        f"config.model.classes={config.model.classes}, but config.evals.{name}.protocol.classes="
+        f"{entry.protocol.classes}"
+      )
+  if student:
+    _check_student(config)
+
+
+def _check_student(config) -> None:
   needs = {
     "distill.mutual": config.distill.mutual > 0,
     f"model.reconstruction={config.model.reconstruction}": config.model.reconstruction != "none",
@@ -74,3 +94,23 @@ def check(config) -> None:
     raise errors.UserError(
       "config.publish=frames needs config.distill.mutual, which trains that network"
     )
+  chosen = tuple(config.target.sensors)
+  for field, cause, wanted in (
+    ("rgb", "aligned=True", config.aligned),
+    ("label", f"regime={config.regime}", config.regime == "with_event_labels"),
+  ):
+    if wanted and chosen and field not in chosen:
+      raise errors.UserError(
+        f"config.{cause} needs {field} among config.target.sensors: "
+        f"target.sensors={','.join((*chosen, field))}"
+      )
+  made = config.model.reconstruction != "none"
+  multiple = 8 if config.bmr.on and config.bmr.events == "motion" else 4
+  least = _LEAST if config.bmr.on else _WINDOW if made else 1
+  for section in ("data", "target"):
+    size = (config[section].height, config[section].width)
+    if (config.bmr.on or made) and (min(size) < least or any(side % multiple for side in size)):
+      raise errors.UserError(
+        f"config.{section}: generators and reconstructions need height and width in multiples of {multiple}, "
+        f"at least {least}, not {size[0]}x{size[1]}"
+      )

@@ -18,8 +18,8 @@ PLAIN = ("augment.flip=0", "augment.jitter=0", "augment.scales=")
 SMALL = (f"data.height={SIZE[0]}", f"data.width={SIZE[1]}", "data.batch_size=2")
 EVERYTHING = (
   "regime=with_event_labels",
-  "aligned=True",
   "target.sensors=event_image,rgb,label",
+  "aligned=True",
   "model.reconstruction=dual_v3",
   "distill.mutual=1",
 )

@@ -60,11 +60,11 @@ for path, a, b in zip(paths, moved(one), moved(four), strict=True):
 print("equal", len(m1))
 """
 EVERYTHING = (
+  "target.sensors=event_image,rgb,label",
   "aligned=True",
   "regime=with_event_labels",
   "model.reconstruction=dual_v3",
   "distill.mutual=1",
-  "target.sensors=event_image,rgb,label",
 )
 
 

@@ -5,6 +5,7 @@ import pytest
 from bicross_jax import errors
 from bicross_jax.config import grammar
 
+ALIGNED = "aligned=True,target.sensors=event_image,rgb,label"
 NEEDS = "needs frames beside the events: config.aligned=True"
 
 
@@ -14,6 +15,15 @@ NEEDS = "needs frames beside the events: config.aligned=True"
     ("student,distill.mutual=1", f"distill.mutual {NEEDS}"),
     ("student,model.reconstruction=dual_v3", f"model.reconstruction=dual_v3 {NEEDS}"),
     ("student,publish=frames", "publish=frames needs config.distill.mutual"),
+    ("student,aligned=True", "aligned=True needs rgb among config.target.sensors"),
+    (
+      "student,regime=with_event_labels,target.sensors=event_image",
+      "needs label among config.target.sensors: target.sensors=event_image,label",
+    ),
+    ("student,data.height=30", "data: generators and reconstructions need height and width"),
+    ("student,target.width=20", "at least 24, not 96x20"),
+    (f"student,{ALIGNED},bmr.on=False,model.reconstruction=dual,data.height=12", "at least 16"),
+    ("teacher,model.classes=3", "evals.source.protocol.classes=6"),
     ("student,publish=both", "choose from events, frames"),
     ("student,regime=labelled", "choose from label_free, with_event_labels"),
     ("student,model.reconstruction=dual_v4", "choose from none, dual, dual_v2, dual_v3"),
@@ -40,10 +50,11 @@ def test_it_is_told(arg, said):
 @pytest.mark.parametrize(
   "arg",
   [
-    "student,aligned=True,distill.mutual=1",
-    "student,aligned=True,model.reconstruction=dual",
-    "student,aligned=True,distill.mutual=0.5,publish=frames",
-    "student,bmr.on=False",
+    f"student,{ALIGNED},distill.mutual=1",
+    f"student,{ALIGNED},model.reconstruction=dual",
+    f"student,{ALIGNED},distill.mutual=0.5,publish=frames",
+    "student,bmr.on=False,data.height=30",
+    "student,aligned=True,target.sensors=",
     "teacher,augment.scales=",
   ],
 )

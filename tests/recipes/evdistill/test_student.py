@@ -92,6 +92,10 @@ SEEN = {
 }
 
 
+LABELLED = "regime=with_event_labels"
+ALIGNED = ("target.sensors=event_image,rgb,label", "aligned=True")
+
+
 @pytest.fixture(scope="module")
 def everything(learner):
   return learner("distill.affinity=1")
@@ -273,18 +277,15 @@ OFF = {  # a weight -> the parts that are not there without it
 
 def test_a_part_for_every_ingredient(learner):
   assert _names(learner(everything=False)) == PLAIN
-  assert _names(learner("regime=with_event_labels", everything=False)) == {
-    *PLAIN,
-    "event_label_loss",
-  }
-  assert _names(learner("aligned=True", everything=False)) == {*PLAIN, "reconstruction_loss"}
+  assert _names(learner(LABELLED, everything=False)) == {*PLAIN, "event_label_loss"}
+  assert _names(learner(*ALIGNED, everything=False)) == {*PLAIN, "reconstruction_loss"}
   for weight, names in OFF.items():
     assert _names(learner(f"{weight}=0", everything=False)) == PLAIN - names
 
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_without_generators_each_network_is_shown_the_others_modality(aligned, learner):
-  made = learner("bmr.on=False", f"aligned={aligned}", everything=False)
+  made = learner("bmr.on=False", *(ALIGNED if aligned else ()), everything=False)
   assert set(made.state.params) == {"student"} and set(made.state.opt_state) == {"networks"}
   assert _names(made) == PLAIN - {"adversarial_loss", "cycle_loss"}
   run = on_one(lambda state, batch: made.losses(state.params, state, batch))
@@ -339,9 +340,9 @@ def test_the_students_gradient_into_the_generator_is_scaled_or_stopped(learner):
   "overrides, target, metric",
   [
     ((), {"event_image"}, "last"),
-    (("regime=with_event_labels",), {"event_image", "label"}, "max"),
-    (("aligned=True",), {"event_image", "rgb"}, "last"),
-    (("aligned=True", "regime=with_event_labels"), {"event_image", "rgb", "label"}, "max"),
+    ((LABELLED,), {"event_image", "label"}, "max"),
+    (ALIGNED, {"event_image", "rgb"}, "last"),
+    ((*ALIGNED, LABELLED), {"event_image", "rgb", "label"}, "max"),
   ],
 )
 def test_what_a_batch_holds_and_which_checkpoint_is_chosen(overrides, target, metric):

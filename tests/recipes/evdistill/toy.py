@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from bicross_jax.models import deeplab, discriminator, layers, translator
 from bicross_jax.train.state import AXIS
 
-SIZE = (16, 32)
+SIZE = (24, 32)  # the smallest that the real discriminators see
 
 
 class Segmenter(nn.Module):
