@@ -65,13 +65,14 @@ class MotionEvents(nn.Module):
     if key is not None:
       keys = jax.random.split(key, 3)
       pace = jnp.exp(_SPREAD * jax.random.normal(keys[0], (count, 1, 1, 1)))
-      turn = jnp.array(_TURN) * jax.random.normal(keys[1], (count, 1, 1, 2))
+      turn = jnp.array(_TURN)[None, None, None] * jax.random.normal(keys[1], (count, 1, 1, 2))
       motion = pace * motion + turn
       begin = jax.random.uniform(keys[2], (count, height, width, 2))
     light = ((x.mean(-1, keepdims=True) + 1) / 2) ** _GAMMA
     level = jnp.log(light + _DARK)
     grid = jnp.stack(jnp.meshgrid(jnp.arange(width), jnp.arange(height)), axis=-1)[None]
-    views = [warp.sample(level, grid - k / self.steps * motion) for k in range(self.steps + 1)]
+    # What is here now was there before: views further and further back in time.
+    views = [warp.sample(level, grid + k / self.steps * motion) for k in range(self.steps + 1)]
     threshold = jnp.exp(self.param("log_threshold", nn.initializers.zeros, (2,)))
     changes = jnp.stack([a - b for a, b in zip(views, views[1:])])[..., 0]  # to the present
     both = jnp.stack([nn.relu(-changes), nn.relu(changes)], axis=-1).sum(0)

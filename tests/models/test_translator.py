@@ -1,5 +1,6 @@
 """The generators of Akada et al. against the published network; instance norm; weights in and out."""
 
+from flax import traverse_util
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -152,3 +153,20 @@ def test_what_cannot_be(options, shape, message):
   module = models.create("translator", **SMALL, **options)
   with pytest.raises(ValueError, match=message):
     jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def test_with_skips_the_last_layers_see_the_maps_before_the_pools():
+  """Two maps of 2 width channels more, at a half and at the whole resolution; the rest is as it was."""
+  shapes = []
+  for skips in (False, True):
+    module = models.create("translator", width=8, blocks=1, skips=skips)
+    shapes.append(
+      jax.eval_shape(lambda key, m=module: m.init(key, jnp.zeros((1, 8, 8, 3))), jax.random.key(0))
+    )
+  plain, skipping = (traverse_util.flatten_dict(s["params"], sep="/") for s in shapes)
+  differ = {
+    path: (plain[path].shape[-2], skipping[path].shape[-2])
+    for path in plain
+    if plain[path] != skipping[path]
+  }
+  assert sorted(differ.values()) == [(8, 24), (16, 32)] and plain.keys() == skipping.keys()
