@@ -19,7 +19,7 @@ make = lambda stage, *more: recipes.create(grammar.resolve_durations(
     grammar.load(f"configs/evdistill.py:{stage},smoke", [*plain, *(sgd if stage == "student" else ()), *more]), 8))
 recipe, parents = make(stage, *more), {}
 if stage == "student":
-  teacher = make("teacher", *(word for word in more if word.startswith("model.")))
+  teacher = make("teacher")
   parents = {"teacher": teacher.variables(teacher.init(jax.random.key(0), {}))}
 # Smooth pictures: between random pixels a gradient jumps, and rounding decides where.
 n, y, x = np.mgrid[:8, :32, :64]

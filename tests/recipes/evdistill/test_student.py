@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax import errors
+from bicross_jax import errors, models
 from bicross_jax.recipes.evdistill import common, student
+from tests.recipes.evdistill import toy
 from tests.recipes.evdistill.conftest import draw, load, on_one
 from tests.recipes.evdistill.toy import SIZE
 
@@ -354,6 +355,7 @@ def test_what_a_batch_holds_and_which_checkpoint_is_chosen(overrides, target, me
 
 
 def test_it_starts_from_its_teacher_and_from_given_generators(learner, everything):
+  """Which has no branch for images: that is new."""
   state = everything.state
   assert set(state.params) == {"student", "frames", "generators", "discriminators"}
   for name in ("student", "frames"):
@@ -363,6 +365,14 @@ def test_it_starts_from_its_teacher_and_from_given_generators(learner, everythin
     jax.tree.map(
       np.testing.assert_array_equal, state.batch_stats[name], state.frozen["teacher"]["batch_stats"]
     )
+  given = models.init(toy.Segmenter(), jax.random.key(5), (1, *SIZE, 3))
+  student_ = state.params["student"]
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    {name: student_[name] for name in given["params"]},
+    given["params"],
+  )
+  assert set(student_) - set(given["params"]) == {"image", "pointwise"}
   given = jax.tree.map(lambda x: x + 1, state.params["generators"])
   other = learner(parents={"generators": {"params": given}}).state
   jax.tree.map(np.testing.assert_array_equal, other.params["generators"], given)
