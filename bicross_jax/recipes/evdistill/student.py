@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from bicross_jax import errors, models
 from bicross_jax.losses import adversarial, pooled, segmentation
-from bicross_jax.models import transfer
 from bicross_jax.ops import gradient
 from bicross_jax.recipes.evdistill import common
 from bicross_jax.train import optim
@@ -44,11 +43,10 @@ def create(config) -> train_state.Recipe:
   judges = common.optimiser(config.gan, steps, "discriminators")
 
   def init(key, parents):
+    parents = common.with_branch(config, module, key, parents)
     if "teacher" not in parents:
       raise errors.UserError("stage student starts from parents.teacher, a network of frames")
     teacher = parents["teacher"]
-    if config.model.reconstruction != "none":  # it has no such branch; that of the student is new
-      teacher, _ = transfer.adopt(common.initialise(config, module, key), teacher)
     params = {name: teacher["params"] for name in trained}
     if config.bmr.on:
       size = (1, config.data.height, config.data.width)
