@@ -99,7 +99,7 @@ ALIGNED = ("target.sensors=event_image,rgb,label", "aligned=True")
 
 @pytest.fixture(scope="module")
 def everything(learner):
-  return learner("distill.affinity=1")
+  return learner("distill.affinity=1", "bmr.end_to_end=1")
 
 
 def _moved(params, seed=1):
@@ -399,14 +399,3 @@ def test_which_network_is_published(publish, whose, learner, found):
   np.testing.assert_array_equal(out["logits"], want.logits)
   inspected = made.recipe.inspect(variables, batch)[0]
   np.testing.assert_array_equal(inspected["feature"], want.features["aspp"])
-
-
-@pytest.mark.parametrize("grey, channels", [(True, 1), (False, 3)])
-def test_generators_and_critics_fit_between_frames_and_events(grey, channels):
-  generators, critics = student.translators(load("student", f"input.grey={grey}"))
-  between = {name: (net.in_channels, net.channels) for name, net in generators.items()}
-  assert between == {"to_events": (channels, 2), "to_image": (2, channels)}
-  assert {name: net.in_channels for name, net in critics.items()} == {
-    "events": 2,
-    "image": channels,
-  }
