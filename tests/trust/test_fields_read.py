@@ -29,6 +29,7 @@ RUNS = {  # stages of a system in scenarios: a rendered set and one of files
   "bicross": {"smoke": _BICROSS, "scene": _BICROSS},
   "epcdepth": {"smoke": ("tiny",), "kitti": ("tiny",)},
   "stereospike": {"smoke": ("binocular", "historical", "ann", "spikecam"), "dsec": ("binocular",)},
+  "evdistill": {"smoke": ("teacher", "student", "supervised"), "ddd17": ("supervised", "student")},
 }
 ELSEWHERE = {"report", "file"}  # of scripts/train.py (tests/systems), and of what starts from it
 
@@ -73,13 +74,27 @@ def kitti(tmp_path_factory):
   return tree
 
 
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+  """Frames in EvDistill's form: event image and frame side by side, and their labels."""
+  tree = tmp_path_factory.mktemp("ddd17")
+  rng = np.random.default_rng(0)
+  for folder, count in (("train", 12), ("test", 2)):
+    for kind, shape, most in (("images", (32, 128, 3), 256), ("labels", (32, 64), 6)):
+      (tree / kind / folder).mkdir(parents=True)
+      for i in range(count):
+        picture = rng.integers(0, most, shape, np.uint8)
+        image.write_png(tree / kind / folder / f"rec0_export_{i}.png", picture)
+  return tree
+
+
 def _cut(config, **more):
   """Makes one step of the smallest network of it; only values change, not fields."""
   sizes = {
     "train.steps": 1,
     "train.checkpoint_every": 1,
     "train.validate_every": 1,
-    "model.backbone": "nano",
+    **({"model.backbone": "nano"} if config.model.name == "dpt" else {}),
     "input.height": 32,
     "input.width": 64,
     "data.height": 32,
@@ -137,7 +152,7 @@ def _guess(predict, inputs):
 
 
 @pytest.fixture(scope="module")
-def files(kitti, tmp_path_factory):
+def files(kitti, halves, tmp_path_factory):
   """{scenario: the fields of a config on a few files of its set}."""
   frames = ",".join(f"{DRIVE}/{i:010d}" for i in range(3))
   pairs = tmp_path_factory.mktemp("pairs")
@@ -160,6 +175,18 @@ def files(kitti, tmp_path_factory):
       "data.domain": "listed",
       "truth.sensors": "rgb,depth",
       **{f"data.parts.{part}": stereo_trees.DRIVE for part in _PARTS},
+    },
+    "ddd17": {  # with all that frames beside the events serve for
+      "data.data_dir": halves,
+      "model.layers": 18,
+      "model.divisor": 16,
+      "generator.width": 4,
+      "generator.blocks": 1,
+      "discriminator.width": 4,
+      "target.sensors": "event_image,rgb,label",
+      "aligned": True,
+      "model.reconstruction": "dual",
+      "distill.mutual": 1,
     },
     "dsec": {
       "data.data_dir": drives,

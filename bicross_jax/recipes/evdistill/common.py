@@ -12,6 +12,7 @@ import numpy as np
 
 from bicross_jax import models
 from bicross_jax.losses import segmentation
+from bicross_jax.models import transfer
 from bicross_jax.ops import inputs, jitter, zoom
 from bicross_jax.train import optim
 from bicross_jax.train.state import AXIS
@@ -32,6 +33,15 @@ def network(config):
 def initialise(config, module, key: jax.Array) -> dict[str, Any]:
   """Random variables of the network of a config."""
   return models.init(module, key, (1, config.data.height, config.data.width, 3))
+
+
+def with_branch(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[str, Any]:
+  """The parents; the teacher with a new branch for images where its student has one and it has none."""
+  parents = dict(parents)
+  if config.model.reconstruction != "none" and "teacher" in parents:
+    fresh = initialise(config, module, key)
+    parents["teacher"], _ = transfer.adopt(fresh, parents["teacher"])
+  return parents
 
 
 def picture(config, batch: Mapping[str, jax.Array], modality: str) -> jax.Array:

@@ -44,6 +44,7 @@ def create(config) -> train_state.Recipe:
   judges = common.optimiser(config.gan, steps, "discriminators")
 
   def init(key, parents):
+    parents = common.with_branch(config, module, key, parents)
     if "teacher" not in parents:
       raise errors.UserError("stage student starts from parents.teacher, a network of frames")
     teacher = parents["teacher"]

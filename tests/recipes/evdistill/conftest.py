@@ -82,7 +82,8 @@ def learner():
   def make(*overrides: str, everything: bool = True, parents=None) -> Learner:
     config = load("student", *PLAIN, *(EVERYTHING if everything else ()), *overrides)
     module, recipe = common.network(config), student.create(config)
-    parents = {"teacher": models.init(module, jax.random.key(5), (1, *SIZE, 3)), **(parents or {})}
+    teacher = models.init(toy.Segmenter(), jax.random.key(5), (1, *SIZE, 3))
+    parents = {"teacher": teacher, **(parents or {})}
     state = recipe.init(jax.random.key(0), parents)
     return Learner(
       config, recipe, state, draw(recipe.batch_spec()), (module, *toy.translators(config))

@@ -14,12 +14,12 @@ from bicross_jax.config import grammar
 stage, *more = sys.argv[1:]
 plain = ["data.batch_size=8", "augment.flip=0", "augment.jitter=0", "augment.scales=",
          "optim.name=sgd", "optim.lr=0.1"]
-sgd = ["gan.name=sgd", "gan.lr=0.1"]
+student = ["gan.name=sgd", "gan.lr=0.1", "bmr.events=translator"]  # without a random motion
 make = lambda stage, *more: recipes.create(grammar.resolve_durations(
-    grammar.load(f"configs/evdistill.py:{stage},smoke", [*plain, *(sgd if stage == "student" else ()), *more]), 8))
+    grammar.load(f"configs/evdistill.py:{stage},smoke", [*plain, *(student if stage == "student" else ()), *more]), 8))
 recipe, parents = make(stage, *more), {}
 if stage == "student":
-  teacher = make("teacher", *(word for word in more if word.startswith("model.")))
+  teacher = make("teacher")
   parents = {"teacher": teacher.variables(teacher.init(jax.random.key(0), {}))}
 # Smooth pictures: between random pixels a gradient jumps, and rounding decides where.
 n, y, x = np.mgrid[:8, :32, :64]

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bicross_jax import errors
+from bicross_jax import errors, models
 from bicross_jax.recipes.evdistill import common, student
+from tests.recipes.evdistill import toy
 from tests.recipes.evdistill.conftest import draw, load, on_one
 from tests.recipes.evdistill.toy import SIZE
 
@@ -98,7 +99,7 @@ ALIGNED = ("target.sensors=event_image,rgb,label", "aligned=True")
 
 @pytest.fixture(scope="module")
 def everything(learner):
-  return learner("distill.affinity=1")
+  return learner("distill.affinity=1", "bmr.end_to_end=1")
 
 
 def _moved(params, seed=1):
@@ -354,6 +355,7 @@ def test_what_a_batch_holds_and_which_checkpoint_is_chosen(overrides, target, me
 
 
 def test_it_starts_from_its_teacher_and_from_given_generators(learner, everything):
+  """Which has no branch for images: that is new."""
   state = everything.state
   assert set(state.params) == {"student", "frames", "generators", "discriminators"}
   for name in ("student", "frames"):
@@ -363,6 +365,14 @@ def test_it_starts_from_its_teacher_and_from_given_generators(learner, everythin
     jax.tree.map(
       np.testing.assert_array_equal, state.batch_stats[name], state.frozen["teacher"]["batch_stats"]
     )
+  given = models.init(toy.Segmenter(), jax.random.key(5), (1, *SIZE, 3))
+  student_ = state.params["student"]
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    {name: student_[name] for name in given["params"]},
+    given["params"],
+  )
+  assert set(student_) - set(given["params"]) == {"image", "pointwise"}
   given = jax.tree.map(lambda x: x + 1, state.params["generators"])
   other = learner(parents={"generators": {"params": given}}).state
   jax.tree.map(np.testing.assert_array_equal, other.params["generators"], given)
@@ -389,14 +399,3 @@ def test_which_network_is_published(publish, whose, learner, found):
   np.testing.assert_array_equal(out["logits"], want.logits)
   inspected = made.recipe.inspect(variables, batch)[0]
   np.testing.assert_array_equal(inspected["feature"], want.features["aspp"])
-
-
-@pytest.mark.parametrize("grey, channels", [(True, 1), (False, 3)])
-def test_generators_and_critics_fit_between_frames_and_events(grey, channels):
-  generators, critics = student.translators(load("student", f"input.grey={grey}"))
-  between = {name: (net.in_channels, net.channels) for name, net in generators.items()}
-  assert between == {"to_events": (channels, 2), "to_image": (2, channels)}
-  assert {name: net.in_channels for name, net in critics.items()} == {
-    "events": 2,
-    "image": channels,
-  }
