@@ -11,7 +11,7 @@ import optax
 from bicross_jax import errors
 from bicross_jax.train import packing
 from bicross_jax.train.schedules import Schedule, constant, schedule
-from bicross_jax.train.state import AXIS, Metrics
+from bicross_jax.train.state import AXIS, Metrics, TrainState, Variables
 
 __all__ = (
   "Group",
@@ -20,6 +20,7 @@ __all__ = (
   "adamw",
   "apart",
   "assign",
+  "begin",
   "ema",
   "learning_rates",
   "plateau_update",
@@ -27,6 +28,7 @@ __all__ = (
   "sgd",
   "single",
   "step",
+  "take_step",
 )
 _NO_VALUE = float(jnp.finfo(jnp.float32).max)  # "no validation value yet"; finite, see TrainState
 
@@ -251,6 +253,45 @@ def step(
   values = {"loss": loss, **parts, "grad_norm": _norm(grads), **learning_rates(opt_state)}
   pair = lambda value: value if isinstance(value, tuple) else (value, jnp.ones(()))
   return params, opt_state, {prefix + name: pair(value) for name, value in values.items()}, aux
+
+
+def begin(transform: optax.GradientTransformation, variables: Variables, **rest) -> TrainState:
+  """The state of a network before its first step.
+
+  Args:
+    transform: of all its parameters.
+    variables: {"params"} and, where it has norms over the batch, {"batch_stats"}.
+    **rest: other fields of the state.
+  """
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=variables["params"],
+    batch_stats=variables.get("batch_stats", {}),
+    opt_state=transform.init(variables["params"]),
+    **rest,
+  )
+
+
+def take_step(
+  transform: optax.GradientTransformation,
+  loss_fn: Callable[[Any], tuple[jax.Array, tuple[dict[str, Any], Any]]],
+  state: TrainState,
+) -> tuple[TrainState, Metrics]:
+  """The one optimiser step of a train_step; batch statistics are averaged over the devices.
+
+  Args:
+    transform: of all parameters.
+    loss_fn: params -> (loss, (parts, batch_stats)), as for `step`: the aux are the new batch statistics.
+    state: before the step.
+
+  Returns:
+    (state after it, metrics).
+  """
+  params, opt_state, metrics, stats = step(transform, loss_fn, state.params, state.opt_state)
+  state = state.replace(
+    step=state.step + 1, params=params, opt_state=opt_state, batch_stats=jax.lax.pmean(stats, AXIS)
+  )
+  return state, metrics
 
 
 def learning_rates(opt_state) -> dict[str, jax.Array]:

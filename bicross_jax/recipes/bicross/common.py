@@ -18,7 +18,6 @@ from bicross_jax.models import transfer
 from bicross_jax.ops import inputs, resize
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
-from bicross_jax.train.state import AXIS
 
 MIN_DEPTH = 1e-3  # metres; predictions are floored here before a loss sees them
 FEATURE = "path_1"  # the features that both heads of a DPT see
@@ -142,27 +141,6 @@ def optimiser(config) -> optax.GradientTransformation:
     plateau=plateau,
     clip_norm=o.clip_norm,
   )
-
-
-def take_step(
-  transform, loss_fn: Callable, state: train_state.TrainState
-) -> tuple[train_state.TrainState, train_state.Metrics]:
-  """The one optimiser step of a stage; batch statistics are averaged over the devices.
-
-  Args:
-    transform: from `optimiser`.
-    loss_fn: params -> (loss, (parts, batch_stats)): a scalar, the scalars it is made of by name
-      (all pooled over the devices), and the new batch statistics of the state.
-    state: before the step.
-
-  Returns:
-    (state after it, metrics).
-  """
-  params, opt_state, metrics, stats = optim.step(transform, loss_fn, state.params, state.opt_state)
-  state = state.replace(
-    step=state.step + 1, params=params, opt_state=opt_state, batch_stats=jax.lax.pmean(stats, AXIS)
-  )
-  return state, metrics
 
 
 def predictor(config, module) -> Callable:

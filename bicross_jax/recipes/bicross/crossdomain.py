@@ -79,13 +79,8 @@ def create(config) -> train_state.Recipe:
     stats = {"heads": {name: v["batch_stats"] for name, v in heads.items()}}
     if matches:
       stats["rates"] = {name: rates.none_yet(size)._asdict() for name in _STREAMS}
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats=stats,
-      opt_state=transform.init(params),
-      teacher={"params": student} if teaches else {},
-    )
+    variables = {"params": params, "batch_stats": stats}
+    return optim.begin(transform, variables, teacher={"params": student} if teaches else {})
 
   def train_step(state, batch, key):
     keys = {name: jax.random.fold_in(key, i) for i, name in enumerate((*_STREAMS, "strong"))}
@@ -137,7 +132,7 @@ def create(config) -> train_state.Recipe:
         stats["rates"] = {name: found._asdict() for name, found in moments.items()}
       return total, (parts, stats)
 
-    state, metrics = common.take_step(transform, loss_fn, state)
+    state, metrics = optim.take_step(transform, loss_fn, state)
     if teaches:
       student = {"params": state.params["student"]}
       state = state.replace(teacher=optim.ema(state.teacher, student, a.alpha))

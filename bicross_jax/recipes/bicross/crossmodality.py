@@ -8,6 +8,7 @@ from bicross_jax.losses import contrastive, distill
 from bicross_jax.models import transfer
 from bicross_jax.ops import resize
 from bicross_jax.recipes.bicross import common
+from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
@@ -40,16 +41,9 @@ def create(config) -> train_state.Recipe:
       "projection_rgb": heads[0]["params"],
       "projection_spike": heads[1]["params"],
     }
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats={
-        "projection_rgb": heads[0]["batch_stats"],
-        "projection_spike": heads[1]["batch_stats"],
-      },
-      opt_state=transform.init(params),
-      frozen={"teacher": {"params": rgb}},
-    )
+    stats = {"projection_rgb": heads[0]["batch_stats"], "projection_spike": heads[1]["batch_stats"]}
+    variables = {"params": params, "batch_stats": stats}
+    return optim.begin(transform, variables, frozen={"teacher": {"params": rgb}})
 
   def train_step(state, batch, key):
     batch = common.maybe_flip(config, key, batch)
@@ -74,7 +68,7 @@ def create(config) -> train_state.Recipe:
       total += config.distill.fine * parts["fine_loss"]
       return total, (parts, stats)
 
-    return common.take_step(transform, loss_fn, state)
+    return optim.take_step(transform, loss_fn, state)
 
   return train_state.Recipe(
     init=init,

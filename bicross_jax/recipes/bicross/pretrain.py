@@ -4,12 +4,12 @@ from collections.abc import Callable
 import functools
 
 import jax
-import jax.numpy as jnp
 
 from bicross_jax import models
 from bicross_jax.models import transfer
 from bicross_jax.ops import augment
 from bicross_jax.recipes.bicross import common
+from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
@@ -53,12 +53,7 @@ def supervised(
     variables = models.init(module, key, shape)
     if "weights" in parents:
       variables, _ = transfer.adopt(variables, parents["weights"])
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=variables["params"],
-      batch_stats=variables.get("batch_stats", {}),
-      opt_state=transform.init(variables["params"]),
-    )
+    return optim.begin(transform, variables)
 
   def train_step(state, batch, key):
     batch = common.maybe_flip(config, key, batch)
@@ -72,7 +67,7 @@ def supervised(
       total, parts = common.supervised_loss(config, output, batch["depth"], AXIS)
       return total, (parts, updates.get("batch_stats", {}))
 
-    return common.take_step(transform, loss_fn, state)
+    return optim.take_step(transform, loss_fn, state)
 
   return train_state.Recipe(
     init=init,

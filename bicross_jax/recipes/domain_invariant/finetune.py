@@ -25,12 +25,8 @@ def create(config) -> train_state.Recipe:
     del key
     task = common.part(common.parent(config, parents, "task", common.TASK), common.TASK)
     frozen = common.parent(config, parents, "generators", *common.GENERATORS)
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=task["params"],
-      batch_stats=task["batch_stats"],
-      opt_state=transform.init(task["params"]),
-      frozen={name: common.part(frozen, name) for name in common.GENERATORS},
+    return optim.begin(
+      transform, task, frozen={name: common.part(frozen, name) for name in common.GENERATORS}
     )
 
   def train_step(state, batch, key):
@@ -71,15 +67,7 @@ def create(config) -> train_state.Recipe:
       parts = losses(config, said, views, source["depth"])
       return sum(parts.values()), (parts, stats)
 
-    params, opt_state, metrics, stats = optim.step(
-      transform, loss_fn, state.params, state.opt_state
-    )
-    return state.replace(
-      step=state.step + 1,
-      params=params,
-      opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
-    ), metrics
+    return optim.take_step(transform, loss_fn, state)
 
   return train_state.Recipe(
     init=init,

@@ -48,14 +48,12 @@ def create(config) -> train_state.Recipe:
       task, _ = transfer.adopt(task, encoder)
     size = (1, config.data.height, config.data.width, width)
     made = {"task": task, HEAD: models.init(head, jax.random.fold_in(key, 1), size)}
-    params = {name: tree["params"] for name, tree in made.items()}
     frozen = common.parent(config, parents, "generators", *common.GENERATORS)
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats={name: tree["batch_stats"] for name, tree in made.items()},
-      opt_state=transform.init(params),
-      frozen={name: common.part(frozen, name) for name in common.GENERATORS},
+    variables = {
+      kind: {name: tree[kind] for name, tree in made.items()} for kind in ("params", "batch_stats")
+    }
+    return optim.begin(
+      transform, variables, frozen={name: common.part(frozen, name) for name in common.GENERATORS}
     )
 
   def train_step(state, batch, key):
@@ -97,15 +95,7 @@ def create(config) -> train_state.Recipe:
         )
       return sum(parts.values()), (parts, stats)
 
-    params, opt_state, metrics, stats = optim.step(
-      transform, loss_fn, state.params, state.opt_state
-    )
-    return state.replace(
-      step=state.step + 1,
-      params=params,
-      opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
-    ), metrics
+    return optim.take_step(transform, loss_fn, state)
 
   def variables(state):
     to_source = state.frozen["to_source"]

@@ -30,12 +30,7 @@ def create(config) -> train_state.Recipe:
     variables = common.initialise(config, module, key)
     if "weights" in parents:
       variables, _ = transfer.adopt(variables, parents["weights"])
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=variables["params"],
-      batch_stats=variables["batch_stats"],
-      opt_state=transform.init(variables["params"]),
-    )
+    return optim.begin(transform, variables)
 
   def train_step(state, batch, key):
     keys = jax.random.split(key, 3)
@@ -53,15 +48,7 @@ def create(config) -> train_state.Recipe:
       parts = losses(config, output.maps, batch, keys[2])
       return sum(parts.values()), (parts, updates["batch_stats"])
 
-    params, opt_state, metrics, stats = optim.step(
-      transform, loss_fn, state.params, state.opt_state
-    )
-    return state.replace(
-      step=state.step + 1,
-      params=params,
-      opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
-    ), metrics
+    return optim.take_step(transform, loss_fn, state)
 
   by_depth = config.judge == "depth"
   return train_state.Recipe(

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 
 from bicross_jax.models import transfer
 from bicross_jax.recipes.evdistill import common
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
-from bicross_jax.train.state import AXIS
 
 
 def create(config) -> train_state.Recipe:
@@ -25,12 +23,7 @@ def create(config) -> train_state.Recipe:
     variables = common.initialise(config, module, key)
     if "weights" in parents:
       variables, _ = transfer.adopt(variables, parents["weights"])
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=variables["params"],
-      batch_stats=variables["batch_stats"],
-      opt_state=transform.init(variables["params"]),
-    )
+    return optim.begin(transform, variables)
 
   def train_step(state, batch, key):
     keys = jax.random.split(key)
@@ -43,15 +36,7 @@ def create(config) -> train_state.Recipe:
       loss = common.supervision(config, output, batch["label"])
       return loss, ({}, stats)
 
-    params, opt_state, metrics, stats = optim.step(
-      transform, loss_fn, state.params, state.opt_state
-    )
-    return state.replace(
-      step=state.step + 1,
-      params=params,
-      opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
-    ), metrics
+    return optim.take_step(transform, loss_fn, state)
 
   field = common.FIELDS[modality]
   return train_state.Recipe(

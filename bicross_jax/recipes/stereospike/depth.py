@@ -37,12 +37,8 @@ def create(config) -> train_state.Recipe:
   def init(key, parents):
     del parents
     variables = common.initialise(config, module, key)
-    return train_state.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=variables["params"],
-      batch_stats=variables.get("batch_stats", {}),
-      opt_state=transform.init(variables["params"]),
-      local=_memory(config, see, variables) if stateful else {},
+    return optim.begin(
+      transform, variables, local=_memory(config, see, variables) if stateful else {}
     )
 
   def train_step(state, batch, key):
