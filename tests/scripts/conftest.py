@@ -53,11 +53,7 @@ STAGES = {
   "epcdepth-tiny": Stage("configs/epcdepth.py:tiny,smoke"),
   **{
     f"evdistill-{stage}": Stage(f"configs/evdistill.py:{stage},smoke", parents)
-    for stage, parents in (
-      ("teacher", ()),
-      ("student", ("evdistill-teacher",)),
-      ("supervised", ()),
-    )
+    for stage, parents in (("teacher", ()), ("student", ("evdistill-teacher",)), ("supervised", ()))
   },
   **{
     f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", parents, ("tests.systems.toy",))
