@@ -175,7 +175,7 @@ def _make_real(config) -> None:
   config.data.update(
     batch_size=32, crop="bicubic", sensors=sensors.get(config.stage, ("rgb", "label"))
   )
-  del config.data.flip
+  del config.data.flip, config.data.parts  # no set here has a domain "listed"
   if config.stage == "student":
     config.target = config.data.copy_and_resolve_references()
     config.target.sensors = ("event_image", "label")

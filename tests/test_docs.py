@@ -13,6 +13,7 @@ from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
 from bicross_jax.recipes.epcdepth import rules as epcdepth_rules
+from bicross_jax.recipes.evdistill import rules as evdistill_rules
 from bicross_jax.recipes.stereospike import rules as stereospike_rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -101,11 +102,15 @@ def test_nothing_shipped_cites_a_page_that_is_not_there():
 def test_the_page_of_fields_has_every_field_and_no_other():
   text = (ROOT / "docs" / "config.md").read_text()
   words = set(re.findall(r"`([a-z_]+(?:\.(?:<\w+>|\w+))*)`", text))
-  every = {**rules.SHARED, **bicross_rules.RULES, **stereospike_rules.RULES, **epcdepth_rules.RULES}
+  every = dict(rules.SHARED)
+  for system in (bicross_rules, stereospike_rules, epcdepth_rules, evdistill_rules):
+    every |= system.RULES
   lacking = []
   for name in every:
     section, _, rest = name.partition(".")
     said = {name, name.replace("evals.*", "evals.<name>").replace("parents.*", "parents.<role>")}
+    if section == "gan":
+      said |= {f"optim.{rest}"}  # the same fields, of other networks
     if section in ("data", "target", "truth"):
       said |= {rest, "parts.train" if rest == "parts.*" else rest}
     if not said & words:
@@ -130,6 +135,8 @@ FILES = (
   "right.h5",
   "dpt_hybrid.pt",
   "model18.pth.tar",
+  "ddd17_aps_ckpt.pth",
+  "ddd17_event_ckpt.pth",
   "resnet18-5c106cde.pth",
   "vit_base_r50_s16_384.safetensors",
 )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bicross_jax import models
+from bicross_jax import errors, models
 from bicross_jax.losses import segmentation
 from bicross_jax.models import transfer
 from bicross_jax.ops import inputs, jitter, zoom
@@ -21,6 +21,8 @@ FIELDS = {"frames": "rgb", "events": "event_image"}  # by modality
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _MEAN = np.float32([[[[0.485, 0.456, 0.406]]]])  # of ImageNet
 _STD = np.float32([[[[0.229, 0.224, 0.225]]]])
+# Modules of DeepLab that make an image, and compare it.
+_BRANCH = ("image_decoder", "deconvolved", "shuffled", "pointwise", "pointwise_norm")
 _JITTER = 0.5  # strength of brightness, contrast and saturation
 
 
@@ -35,13 +37,31 @@ def initialise(config, module, key: jax.Array) -> dict[str, Any]:
   return models.init(module, key, (1, config.data.height, config.data.width, 3))
 
 
-def with_branch(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[str, Any]:
-  """The parents; the teacher with a new branch for images where its student has one and it has none."""
-  parents = dict(parents)
-  if config.model.reconstruction != "none" and "teacher" in parents:
-    fresh = initialise(config, module, key)
-    parents["teacher"], _ = transfer.adopt(fresh, parents["teacher"])
-  return parents
+def fitting(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[str, Any]:
+  """The parents; the teacher with a new branch for images where its student has one and it has none.
+
+  Raises:
+    errors.UserError: the teacher is no such network; the message lists what does not fit.
+  """
+  if "teacher" not in parents:
+    return dict(parents)
+  make = lambda key: initialise(config, module, key)
+  teacher, new = transfer.adopt(jax.eval_shape(make, key), parents["teacher"])
+  other = [name for name in new if name not in _BRANCH]
+  if other:
+    raise errors.UserError(f"parents.teacher is no whole network: it lacks {', '.join(other)}")
+  if new:
+    teacher, _ = transfer.adopt(make(key), parents["teacher"])
+  return {**parents, "teacher": teacher}
+
+
+def adopted(params: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+  """Params of some networks, {name: tree}, with those that the given variables have in their place.
+
+  Raises:
+    errors.UserError: they do not fit; the message lists what.
+  """
+  return transfer.adopt({"params": params}, given)[0]["params"]
 
 
 def picture(config, batch: Mapping[str, jax.Array], modality: str) -> jax.Array:

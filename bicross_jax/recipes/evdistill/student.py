@@ -44,7 +44,7 @@ def create(config) -> train_state.Recipe:
   judges = common.optimiser(config.gan, steps, "discriminators")
 
   def init(key, parents):
-    parents = common.with_branch(config, module, key, parents)
+    parents = common.fitting(config, module, key, parents)
     if "teacher" not in parents:
       raise errors.UserError("stage student starts from parents.teacher, a network of frames")
     teacher = parents["teacher"]
@@ -58,7 +58,7 @@ def create(config) -> train_state.Recipe:
       params["generators"] = {name: made[name] for name in generators}
       params["discriminators"] = {name: made[name] for name in critics}
       if "generators" in parents:
-        params["generators"] = parents["generators"]["params"]
+        params["generators"] = common.adopted(params["generators"], parents["generators"])
     opt_state = {"networks": networks.init({name: params[name] for name in transforms})}
     if config.bmr.on:
       opt_state["discriminators"] = judges.init(params["discriminators"])

@@ -372,15 +372,31 @@ def test_it_starts_from_its_teacher_and_from_given_generators(learner, everythin
     {name: student_[name] for name in given["params"]},
     given["params"],
   )
-  assert set(student_) - set(given["params"]) == {"image", "pointwise"}
+  assert set(student_) - set(given["params"]) == {"shuffled", "pointwise"}
   given = jax.tree.map(lambda x: x + 1, state.params["generators"])
   other = learner(parents={"generators": {"params": given}}).state
   jax.tree.map(np.testing.assert_array_equal, other.params["generators"], given)
   jax.tree.map(
     np.testing.assert_array_equal, other.params["discriminators"], state.params["discriminators"]
   )
+
+
+def test_parents_that_do_not_fit_are_told(learner, everything):
+  init = lambda **parents: everything.recipe.init(jax.random.key(0), parents)
   with pytest.raises(errors.UserError, match=r"parents\.teacher, a network of frames"):
-    everything.recipe.init(jax.random.key(0), {})
+    init()
+  teacher = models.init(toy.Segmenter(), jax.random.key(5), (1, *SIZE, 3))
+  cut = lambda *names: {**teacher, "params": {n: teacher["params"][n] for n in names}}
+  with pytest.raises(errors.UserError, match="no whole network: it lacks classes"):
+    init(teacher=cut("conv", "norm"))
+  other = {
+    **teacher,
+    "params": {**teacher["params"], "classes": {"kernel": jnp.ones((1, 1, 4, 5))}},
+  }
+  with pytest.raises(errors.UserError, match=r"classes/kernel is \(1, 1, 4, 5\), not"):
+    init(teacher=other)
+  with pytest.raises(errors.UserError, match="no place for params/conv"):
+    init(teacher=teacher, generators=teacher)
 
 
 @pytest.mark.parametrize("publish, whose", [("events", "student"), ("frames", "frames")])

@@ -23,7 +23,7 @@ class Segmenter(nn.Module):
     logits = nn.Conv(6, (1, 1), name="classes")(jnp.tanh(y))
     made = {}
     if self.reconstruction != "none":
-      made["reconstruction"] = nn.Conv(3, (1, 1), name="image")(jnp.tanh(y))
+      made["reconstruction"] = nn.Conv(3, (1, 1), name="shuffled")(jnp.tanh(y))
       made["pointwise"] = nn.Conv(3, (1, 1), name="pointwise")(logits)
     return deeplab.DeepLabOutput(logits, {"aspp": aspp}, **made)
 
