@@ -99,7 +99,7 @@ def given():
   variables = {
     kind: {name: tree[kind] for name, tree in made.items()} for kind in ("params", "batch_stats")
   }
-  return {role: variables for role in ("generators", "task", "weights")}
+  return dict.fromkeys(("generators", "task", "weights"), variables)
 
 
 def moved(before, after) -> set[str]:

@@ -14,7 +14,9 @@ PARTS = {"task_translated", "task_source", "smooth_target", "smooth_translated",
 @pytest.fixture(scope="module", params=["always", "until_first_validation", "never"])
 def frozen(request, learner):
   """(what `freeze_bn` says, Learner, compiled step)."""
-  made = learner("finetune", f"freeze_bn={request.param}", "train.validate_every=2", "train.steps=8")
+  made = learner(
+    "finetune", f"freeze_bn={request.param}", "train.validate_every=2", "train.steps=8"
+  )
   return request.param, made, step_on_one(made.recipe)
 
 
@@ -102,7 +104,9 @@ def test_losses_are_those_of_the_paper(by_hand):
   found, count = metrics["loss"]
   np.testing.assert_allclose(found / count, sum(want.values()), rtol=1e-4)
   close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-  jax.tree.map(close, after.batch_stats, stats)  # of source, target, and both translated, in that order
+  jax.tree.map(
+    close, after.batch_stats, stats
+  )  # of source, target, and both translated, in that order
 
 
 def test_depth_that_is_unknown_counts_as_nothing_or_as_zero(made):

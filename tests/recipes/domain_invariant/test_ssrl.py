@@ -157,9 +157,7 @@ def test_two_equal_views_that_the_predictor_leaves_alone_score_minus_one(made):
     "projector3_norm": {**params["projector3_norm"], "bias": np.full(6, 1e3, np.float32)},
   }
   # Whatever a generator of zeros gets it gives one grey, and a grey picture is then its own translation.
-  variables["params"]["to_source"] = jax.tree.map(
-    np.zeros_like, variables["params"]["to_source"]
-  )
+  variables["params"]["to_source"] = jax.tree.map(np.zeros_like, variables["params"]["to_source"])
   grey = {"rgb": np.full((3, 64, 64, 3), 127.5), "mask": np.ones(3, bool)}
   total, count = recipe.score(variables, grey)["simsiam"]
   assert count == 3 and float(total / count) == pytest.approx(-1, abs=1e-4)

@@ -219,7 +219,9 @@ def test_critics_learn_from_real_pictures_and_from_those_before_the_step(made, n
   scene, local = _scene(made.batch), after.local
   real, total = {"target": scene.target, "source": scene.source}, 0.0
   for name in translation.DISCRIMINATORS:
-    shown = local[name]["images"][0, :2]  # still being filled, so the pictures of the step themselves
+    shown = local[name]["images"][
+      0, :2
+    ]  # still being filled, so the pictures of the step themselves
     stats, scores = made.state.batch_stats["discriminators"][name], []
 
     def judge(x, stats, name=name):
