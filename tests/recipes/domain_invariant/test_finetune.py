@@ -127,7 +127,11 @@ def test_the_network_is_the_parents_and_only_it_is_published(made):
   for name in common.GENERATORS:
     assert not moved(made.state.frozen[name], common.part(parents["generators"], name))
   variables = made.recipe.variables(made.state)
-  assert set(variables["params"]) == {"task"} == set(made.recipe.networks)
+  assert set(made.recipe.networks) == {"task"}  # and a network alone is not named again
+  jax.tree.map(np.testing.assert_array_equal, variables["params"], made.state.params)
+  jax.tree.map(np.testing.assert_array_equal, variables["batch_stats"], made.state.batch_stats)
+  again = made.recipe.init(jax.random.key(0), {**parents, "task": variables})
+  assert not moved(again.params, made.state.params)
   assert made.recipe.metric == ("abs_rel", "min")
 
 
