@@ -3,7 +3,8 @@
 import pytest
 
 from bicross_jax import recipes
-from bicross_jax.config import grammar
+from bicross_jax.config import grammar, tables
+from bicross_jax.train import runs
 from bicross_jax.train import state as train_state
 
 FILE = "configs/domain_invariant.py"
@@ -96,3 +97,28 @@ def test_the_depth_network_may_come_from_another_stage():
   for stage in ("source", "translation"):
     config = grammar.load(f"{FILE}:finetune,parents.task.stage={stage}")
     assert grammar.parent(config, "task").stage == stage
+
+
+def test_rows_of_the_table_are_tested_on_the_target_and_share_their_parents():
+  """Every row on the same scenes; the network that others start from is that of the first row."""
+  table = tables.load(f"{FILE}:adaptation")
+  judged = set()
+  for row in table.rows.values():
+    config = row.config.copy_and_resolve_references()
+    for item in row.test:
+      grammar.override(config, item)
+    entry = config.evals[config.test]
+    section = config[entry.data]
+    where = ("name", "domain", "scenes", "height", "width", "test")
+    judged.add((*(section[name] for name in where), str(entry.protocol.to_dict())))
+  assert len(judged) == 1 and next(iter(judged))[:2] == ("world", "night")
+  first, hashes = table.rows["source only"].config, {}
+  for label, row in table.rows.items():
+    for one in _family(row.config):
+      hashes.setdefault(one.stage, set()).add(runs.config_hash(one))
+    assert row.against in ("", *table.rows), label
+  assert hashes["source"] == {
+    runs.config_hash(first),
+    runs.config_hash(table.rows["supervised on target"].config),
+  }
+  assert len(hashes["translation"]) == len(hashes["ssrl"]) == 1 and len(hashes["finetune"]) == 2
