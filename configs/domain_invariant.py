@@ -168,12 +168,15 @@ def _make_real(config) -> None:
   del config.data.flip
   config.evals.source = sections.evaluation("depth", "data", "akada_kitti")
   if stage != "source":
-    config.target = config.data.copy_and_resolve_references()
-    config.target.update(name="kitti_stereo", domain="eigen_left", sensors=("rgb",))
-    config.target.batch_size = config.data.get_ref("batch_size")
+    config.target = sections.real("kitti_stereo", "eigen_left", 288, 960)
+    config.target.update(crop="bicubic", sensors=("rgb",))
+    del config.target.flip
     config.truth = config.target.copy_and_resolve_references()
-    config.truth.data_dir = config.target.get_ref("data_dir")
     config.truth.sensors = ("rgb", "depth")
+    config.truth.data_dir = config.target.get_ref("data_dir")
+    for name in ("height", "width", "batch_size"):
+      for section in (config.target, config.truth):
+        setattr(section, name, config.data.get_ref(name))
     config.evals.target = sections.evaluation("depth", "truth", "akada_kitti")
   config.optim.update(constant=constant / epochs, epochs=epochs)
   config.train.update(

@@ -56,6 +56,15 @@ STAGES = {
     for stage, parents in (("teacher", ()), ("student", ("evdistill-teacher",)), ("supervised", ()))
   },
   **{
+    f"domain_invariant-{stage}": Stage(f"configs/domain_invariant.py:{stage},smoke", parents)
+    for stage, parents in (
+      ("source", ()),
+      ("translation", ("domain_invariant-source",)),
+      ("ssrl", ("domain_invariant-translation",)),
+      ("finetune", ("domain_invariant-ssrl",)),
+    )
+  },
+  **{
     f"toy-{stage}": Stage(f"{CONFIGS}/toy.py:{stage}", parents, ("tests.systems.toy",))
     for stage, parents in (("stereo", ()), ("segment", ("bicross-pretrain", "toy-stereo")))
   },

@@ -103,6 +103,11 @@ def part(variables: Mapping[str, Any], name: str) -> dict[str, Any]:
   return {kind: tree[name] for kind, tree in variables.items()}
 
 
+def task_of(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+  """A depth network's variables, alone or among those of a stage."""
+  return part(variables, TASK) if TASK in variables["params"] else variables
+
+
 def parent(config, parents: Mapping[str, Any], role: str, *names: str) -> Mapping[str, Any]:
   """The variables of a parent that must have some networks.
 
@@ -135,10 +140,10 @@ def metres(config, said: jax.Array) -> jax.Array:
 
 
 def predictor(config, module, *, feature: bool = False):
-  """The predict function of a recipe whose published networks have `TASK`: {"depth": float32[B, H, W]}, metres."""
+  """The predict function of a recipe that publishes a depth network, alone or as `TASK`: {"depth": float32[B, H, W]}, metres."""
 
   def predict(variables, batch, carry=()):
-    output = module.apply(part(variables, TASK), picture(batch))
+    output = module.apply(task_of(variables), picture(batch))
     out = {"depth": metres(config, output.depth)}
     return (out | {"feature": output.features[-1]} if feature else out), carry
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from bicross_jax import errors
 from bicross_jax.losses import edge_aware, pooled
 from bicross_jax.recipes.domain_invariant import common
 from bicross_jax.train import optim
@@ -23,7 +24,9 @@ def create(config) -> train_state.Recipe:
 
   def init(key, parents):
     del key
-    task = common.part(common.parent(config, parents, "task", common.TASK), common.TASK)
+    task = common.task_of(common.parent(config, parents, "task"))
+    if set(task["params"]) != {"encoder", "decoder"}:
+      raise errors.UserError(f"parents.task has no network {common.TASK}")
     frozen = common.parent(config, parents, "generators", *common.GENERATORS)
     return optim.begin(
       transform, task, frozen={name: common.part(frozen, name) for name in common.GENERATORS}
@@ -73,10 +76,7 @@ def create(config) -> train_state.Recipe:
     init=init,
     train_step=train_step,
     predict=common.predictor(config, module),
-    variables=lambda state: {
-      "params": {common.TASK: state.params},
-      "batch_stats": {common.TASK: state.batch_stats},
-    },
+    variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     inputs=("rgb",),
     batch_spec=lambda: common.pair_spec(config, "rgb", "depth"),
     networks={common.TASK: module},

@@ -44,10 +44,7 @@ def create(config) -> train_state.Recipe:
     init=init,
     train_step=train_step,
     predict=common.predictor(config, module),
-    variables=lambda state: {
-      "params": {common.TASK: state.params},
-      "batch_stats": {common.TASK: state.batch_stats},
-    },
+    variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     inputs=("rgb",),
     batch_spec=lambda: common.spec(config, "data", "rgb", "depth"),
     networks={common.TASK: module},

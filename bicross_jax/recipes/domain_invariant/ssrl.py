@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from bicross_jax import models
+from bicross_jax import errors, models
 from bicross_jax.losses import simsiam
 from bicross_jax.models import transfer
-from bicross_jax.recipes.domain_invariant import common, translation
+from bicross_jax.recipes.domain_invariant import common
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
@@ -43,7 +43,9 @@ def create(config) -> train_state.Recipe:
   def init(key, parents):
     task = common.initialise(config, module, key)
     if "weights" in parents:
-      given = translation.task_of(parents["weights"])
+      given = common.task_of(parents["weights"])
+      if "encoder" not in given["params"]:
+        raise errors.UserError("parents.weights has no encoder")
       encoder = {kind: {"encoder": given[kind]["encoder"]} for kind in task}
       task, _ = transfer.adopt(task, encoder)
     size = (1, config.data.height, config.data.width, width)

@@ -40,7 +40,7 @@ def create(config) -> train_state.Recipe:
     fresh = lambda i, net: common.initialise(config, net, jax.random.fold_in(key, i))
     task = fresh(0, module)
     if "weights" in parents:
-      task, _ = transfer.adopt(task, task_of(parents["weights"]))
+      task, _ = transfer.adopt(task, common.task_of(parents["weights"]))
     made = {
       "task": task,
       "generators": {name: fresh(i, net) for i, (name, net) in enumerate(generators.items(), 1)},
@@ -226,8 +226,3 @@ def losses(config, apply: Networks, scene: Scene):
     "consistency": loss.consistency * absolute(of_styled, of_target),
   }
   return parts, jax.lax.stop_gradient({"target": as_target, "source": as_source})
-
-
-def task_of(variables):
-  """A depth network's variables, alone or among those of a stage."""
-  return common.part(variables, common.TASK) if common.TASK in variables["params"] else variables
