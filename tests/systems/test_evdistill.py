@@ -4,5 +4,14 @@ from tests.systems.contract import Contract
 
 
 class TestEvDistill(Contract):
-  stages = ("evdistill-teacher", "evdistill-student", "evdistill-supervised")
+  """The student, with its teacher behind it."""
+
+  stages = ("evdistill-student",)
   slow = ("test_benchmark", "test_export")
+
+
+class TestLabelled(Contract):
+  """The stages that learn from labels, which are one recipe."""
+
+  stages = ("evdistill-teacher", "evdistill-supervised")
+  slow = tuple(name for name in dir(Contract) if name.startswith("test_"))
