@@ -133,7 +133,6 @@ def _distil(config) -> None:
   del config.target.flip
   config.evals.target = sections.evaluation("classes", "target", "ddd17")
   config.parents.teacher = sections.parent("teacher", follow=_SHARED)
-  config.parents.generators = sections.parent(None)
 
 
 def _make_synthetic(config) -> None:

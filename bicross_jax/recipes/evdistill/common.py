@@ -55,15 +55,6 @@ def fitting(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[
   return {**parents, "teacher": teacher}
 
 
-def adopted(params: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-  """Params of some networks, {name: tree}, with those that the given variables have in their place.
-
-  Raises:
-    errors.UserError: they do not fit; the message lists what.
-  """
-  return transfer.adopt({"params": params}, given)[0]["params"]
-
-
 def picture(config, batch: Mapping[str, jax.Array], modality: str) -> jax.Array:
   """The field of a modality in 0..1: a frame float32[B, H, W, 3], or with `input.grey` [B, H, W, 1]; an event image [B, H, W, 2]."""
   x = batch[FIELDS[modality]].astype(jnp.float32) / 255

@@ -23,7 +23,7 @@ def create(config) -> train_state.Recipe:
   Source frames have labels, target event images have none (regime `label_free`) or the ones that frames beside
   them gave (`with_event_labels`). The parent `teacher`, a network of frames, looks on; student and teacher
   are alike, and the student starts from its weights. With `bmr.on` two generators translate frames to event images and
-  back, so that either network can be shown what the other one sees; they may start from the parent `generators`.
+  back, so that either network can be shown what the other one sees.
   Without, each is shown the other's modality as it is.
 
   With `aligned` every event image has the frame of its moment. `distill.mutual` then trains a network of frames
@@ -57,8 +57,6 @@ def create(config) -> train_state.Recipe:
       }
       params["generators"] = {name: made[name] for name in generators}
       params["discriminators"] = {name: made[name] for name in critics}
-      if "generators" in parents:
-        params["generators"] = common.adopted(params["generators"], parents["generators"])
     opt_state = {"networks": networks.init({name: params[name] for name in transforms})}
     if config.bmr.on:
       opt_state["discriminators"] = judges.init(params["discriminators"])
@@ -235,7 +233,7 @@ def losses(config, module, generators, critics, params, state, batch, key):
       translated.logits, real.logits, axis_name=AXIS
     )
   if config.model.reconstruction != "none":
-    truth = jnp.broadcast_to(beside, real.reconstruction.shape)
+    truth = jnp.broadcast_to(2 * beside - 1, real.reconstruction.shape)
     parts["image_loss"] = distill.image * pooled.mean(jnp.abs(real.reconstruction - truth), AXIS)
     parts["image_affinity_loss"] = distill.affinity * segmentation.feature_affinity(
       real.pointwise, real.reconstruction, axis_name=AXIS
