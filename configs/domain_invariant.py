@@ -37,6 +37,8 @@ _NETWORKS = (
   *sections.FOLLOW,
   "target",
   "-target.batch_size",
+  "truth",
+  "-truth.batch_size",
   "model",
   "generator",
   "loss.max_depth",
