@@ -12,6 +12,7 @@ import pytest
 from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
+from bicross_jax.recipes.domain_invariant import rules as domain_invariant_rules
 from bicross_jax.recipes.epcdepth import rules as epcdepth_rules
 from bicross_jax.recipes.stereospike import rules as stereospike_rules
 
@@ -101,7 +102,13 @@ def test_nothing_shipped_cites_a_page_that_is_not_there():
 def test_the_page_of_fields_has_every_field_and_no_other():
   text = (ROOT / "docs" / "config.md").read_text()
   words = set(re.findall(r"`([a-z_]+(?:\.(?:<\w+>|\w+))*)`", text))
-  every = {**rules.SHARED, **bicross_rules.RULES, **stereospike_rules.RULES, **epcdepth_rules.RULES}
+  every = {
+    **rules.SHARED,
+    **bicross_rules.RULES,
+    **stereospike_rules.RULES,
+    **epcdepth_rules.RULES,
+    **domain_invariant_rules.RULES,
+  }
   lacking = []
   for name in every:
     section, _, rest = name.partition(".")
@@ -130,6 +137,8 @@ FILES = (
   "right.h5",
   "dpt_hybrid.pt",
   "model18.pth.tar",
+  "adv-efficientnet-b5-86493f6b.pth",
+  "best_net_Task.pth",
   "resnet18-5c106cde.pth",
   "vit_base_r50_s16_384.safetensors",
 )
