@@ -37,6 +37,8 @@ _NETWORKS = (
   *sections.FOLLOW,
   "target",
   "-target.batch_size",
+  "truth",
+  "-truth.batch_size",
   "model",
   "generator",
   "loss.max_depth",
@@ -166,12 +168,14 @@ def _make_real(config) -> None:
   config.data = sections.real("vkitti", "all", 288, 960)
   config.data.update(batch_size=_BATCH.get(stage, 16), crop="bicubic", sensors=("rgb", "depth"))
   del config.data.flip
+  del config.data.parts  # Virtual KITTI has no domain of listed frames
   config.evals.source = sections.evaluation("depth", "data", "akada_kitti")
   if stage != "source":
     config.target = sections.real("kitti_stereo", "eigen_left", 288, 960)
     config.target.update(crop="bicubic", sensors=("rgb",))
     del config.target.flip
     config.truth = config.target.copy_and_resolve_references()
+    del config.truth.oversample_labelled  # which is of training
     config.truth.sensors = ("rgb", "depth")
     config.truth.data_dir = config.target.get_ref("data_dir")
     for name in ("height", "width", "batch_size"):

@@ -12,6 +12,7 @@ import pytest
 from bicross_jax import tasks
 from bicross_jax.config import rules
 from bicross_jax.recipes.bicross import rules as bicross_rules
+from bicross_jax.recipes.domain_invariant import rules as domain_invariant_rules
 from bicross_jax.recipes.epcdepth import rules as epcdepth_rules
 from bicross_jax.recipes.evdistill import rules as evdistill_rules
 from bicross_jax.recipes.stereospike import rules as stereospike_rules
@@ -103,7 +104,13 @@ def test_the_page_of_fields_has_every_field_and_no_other():
   text = (ROOT / "docs" / "config.md").read_text()
   words = set(re.findall(r"`([a-z_]+(?:\.(?:<\w+>|\w+))*)`", text))
   every = dict(rules.SHARED)
-  for system in (bicross_rules, stereospike_rules, epcdepth_rules, evdistill_rules):
+  for system in (
+    bicross_rules,
+    stereospike_rules,
+    epcdepth_rules,
+    evdistill_rules,
+    domain_invariant_rules,
+  ):
     every |= system.RULES
   lacking = []
   for name in every:
@@ -137,6 +144,8 @@ FILES = (
   "model18.pth.tar",
   "ddd17_aps_ckpt.pth",
   "ddd17_event_ckpt.pth",
+  "adv-efficientnet-b5-86493f6b.pth",
+  "best_net_Task.pth",
   "resnet18-5c106cde.pth",
   "vit_base_r50_s16_384.safetensors",
 )

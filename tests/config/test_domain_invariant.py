@@ -92,6 +92,14 @@ def test_parents_follow_the_pictures_and_networks_of_their_child():
       assert (one.target.domain, one.target.height, one.generator.width) == ("foggy", 64, 12)
 
 
+def test_parents_are_judged_on_the_childs_target():
+  overrides = ("truth.domain=listed", "truth.allow_missing=True", "target.data_dir=/elsewhere")
+  for one in _family(grammar.load(f"{FILE}:finetune,vkitti2kitti", overrides)):
+    assert (one.truth.domain, one.truth.allow_missing) == ("listed", True)
+    assert one.truth.data_dir == "/elsewhere"
+    assert one.truth.batch_size == (128 if one.stage == "ssrl" else 16)
+
+
 def test_the_depth_network_may_come_from_another_stage():
   """Fine-tuning without what comes between."""
   for stage in ("source", "translation"):

@@ -27,6 +27,10 @@ _PARTS = ("train", "validation", "test")
 _BICROSS = ("pretrain", "crossmodality", "crossdomain", "neuromorphic")  # parents first
 RUNS = {  # stages of a system in scenarios: a rendered set and one of files
   "bicross": {"smoke": _BICROSS, "scene": _BICROSS},
+  "domain_invariant": {
+    "smoke": ("source", "translation", "ssrl", "finetune"),
+    "vkitti2kitti": ("translation", "ssrl", "finetune"),
+  },
   "epcdepth": {"smoke": ("tiny",), "kitti": ("tiny",)},
   "stereospike": {"smoke": ("binocular", "historical", "ann", "spikecam"), "dsec": ("binocular",)},
   "evdistill": {"smoke": ("teacher", "student", "supervised"), "ddd17": ("supervised", "student")},
@@ -85,6 +89,18 @@ def halves(tmp_path_factory):
       for i in range(count):
         picture = rng.integers(0, most, shape, np.uint8)
         image.write_png(tree / kind / folder / f"rec0_export_{i}.png", picture)
+  return tree
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+  """Virtual KITTI in the tree of Akada et al."""
+  tree = tmp_path_factory.mktemp("flat")
+  rng = np.random.default_rng(0)
+  for folder, shape in (("train_color", (24, 32, 3)), ("train_depth", (24, 32))):
+    (tree / folder).mkdir()
+    for i in range(12):
+      image.write_png(tree / folder / f"{i}.png", rng.integers(0, 256, shape, np.uint8))
   return tree
 
 
@@ -152,7 +168,7 @@ def _guess(predict, inputs):
 
 
 @pytest.fixture(scope="module")
-def files(kitti, halves, tmp_path_factory):
+def files(kitti, halves, flat, tmp_path_factory):
   """{scenario: the fields of a config on a few files of its set}."""
   frames = ",".join(f"{DRIVE}/{i:010d}" for i in range(3))
   pairs = tmp_path_factory.mktemp("pairs")
@@ -188,6 +204,28 @@ def files(kitti, halves, tmp_path_factory):
       "model.reconstruction": "dual",
       "distill.mutual": 1,
     },
+    "vkitti2kitti": {
+      "data.data_dir": flat,
+      "data.domain": "legacy",
+      **{
+        f"{section}.{name}": value
+        for section in ("target", "truth")
+        for name, value in (
+          ("data_dir", pairs),
+          ("domain", "listed"),
+          *((f"parts.{part}", stereo_trees.DRIVE) for part in _PARTS),
+        )
+      },
+    },
+    "domain_invariant": {  # in every scenario
+      "data.height": 64,
+      "data.width": 64,
+      "model.variant": "nano",
+      "generator.width": 4,
+      "generator.blocks": 1,
+      "discriminator.width": 4,
+      "optim.epochs": 1,
+    },
     "dsec": {
       "data.data_dir": drives,
       "data.domain": "listed",
@@ -212,7 +250,9 @@ def test_every_field_of_every_config_is_read(system, here, files, monkeypatch):
   fields, read = set(), set()
   for scenario, stages in RUNS[system].items():
     for stage in stages:
-      config = _cut(grammar.load(f"{file}:{stage},{scenario}"), **files[scenario])
+      config = _cut(
+        grammar.load(f"{file}:{stage},{scenario}"), **{**files[scenario], **files.get(system, {})}
+      )
       unnamed = [f"parents.{role}." for role, p in config.parents.items() if p.stage is None]
       fields |= {
         name

@@ -58,6 +58,12 @@ def test_groups_of_the_published_network_and_their_rates():
     assert path.startswith(group[:7])
     counts[group] += leaf.size
   assert list(counts.values()) == [459_104, 4_918_808, 22_962_872, 42_611_841]
+  # What `freeze_bn` and stage `ssrl` hold still is found by these names.
+  norms = {name.rpartition("/")[0] for name in named(shapes["batch_stats"])}
+  found = {name for name in named(shapes["params"]) if "norm" in name}
+  assert found == {f"{norm}/{kind}" for norm in norms for kind in ("scale", "bias")}
+  last = [leaf.shape for name, leaf in named(shapes["params"]).items() if "decoder/output/" in name]
+  assert last == [(7, 7, 12, 1)]
   params = {"encoder": {n: jnp.ones(1) for n in ("stem", "stage3_4", "stage4_0", "stage7_2", "head_norm")},
             "decoder": {"center": jnp.ones(1)}}  # fmt: skip
   transform = common.task_optimiser(config)
