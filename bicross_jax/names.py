@@ -18,4 +18,4 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:3]
   if close:
     return f"; did you mean {' or '.join(close)}?"
-  return f"; choose from {', '.join(names)}" if 0 < len(names) <= 20 else ""
+  return f"; choose from {', '.join(names)}" if 0 < len(names) <= 30 else ""
