@@ -53,12 +53,12 @@ def brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
 
 def contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
   """The same distances from the mean grey, times a factor, within 0..1."""
-  return jnp.clip(factor * image + (1 - factor) * _grey(image).mean(), 0, 1)
+  return jnp.clip(factor * image + (1 - factor) * luma(image).mean(), 0, 1)
 
 
 def saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
   """The distance of every pixel from its grey, times a factor, within 0..1."""
-  return jnp.clip(factor * image + (1 - factor) * _grey(image)[..., None], 0, 1)
+  return jnp.clip(factor * image + (1 - factor) * luma(image)[..., None], 0, 1)
 
 
 def hue(image: jax.Array, shift: jax.Array) -> jax.Array:
@@ -81,6 +81,6 @@ def hue(image: jax.Array, shift: jax.Array) -> jax.Array:
 CHANGES = (brightness, contrast, saturation, hue)
 
 
-def _grey(image):
-  """float[H, W], the luma."""
+def luma(image: jax.Array) -> jax.Array:
+  """The grey of sRGB colours, float[..., 3] -> float[...], in the same range (ITU-R BT.601)."""
   return sum(weight * image[..., i] for i, weight in enumerate(_GREY))

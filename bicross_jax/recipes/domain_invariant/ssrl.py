@@ -26,14 +26,10 @@ def create(config) -> train_state.Recipe:
   module, generators = common.network(config), common.translators(config)
   s = config.ssrl
   seen = jnp.zeros((1, config.data.height, config.data.width, 3))
-
-  def channels(variables):
-    """Of the decoder's last feature."""
-    return jax.eval_shape(module.apply, variables, seen).features[-1].shape[-1]
-
-  width = channels(
-    jax.eval_shape(lambda key: common.initialise(config, module, key), jax.random.key(0))
+  found = jax.eval_shape(
+    lambda key: module.apply(common.initialise(config, module, key), seen), jax.random.key(0)
   )
+  width = found.features[-1].shape[-1]  # channels of the decoder's last feature
   head = models.create("simsiam_head", in_channels=width, shrink=s.shrink, axis_name=AXIS)
   slow = [optim.Group(0.0, r"^task/(encoder|decoder/output)/", "frozen")]
   transform = optim.adam(

@@ -18,12 +18,13 @@ from bicross_jax.train import optim
 from bicross_jax.train.state import AXIS
 
 FIELDS = {"frames": "rgb", "events": "event_image"}  # by modality
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _MEAN = np.float32([[[[0.485, 0.456, 0.406]]]])  # of ImageNet
 _STD = np.float32([[[[0.229, 0.224, 0.225]]]])
 # Modules of DeepLab that make an image, and compare it.
 _BRANCH = ("image_decoder", "deconvolved", "shuffled", "pointwise", "pointwise_norm")
 _JITTER = 0.5  # strength of brightness, contrast and saturation
+_START = 5e-6  # rate at the begin of the warm-up before "poly"
+_MOMENTUM = 0.9
 
 
 def network(config):
@@ -37,28 +38,26 @@ def initialise(config, module, key: jax.Array) -> dict[str, Any]:
   return models.init(module, key, (1, config.data.height, config.data.width, 3))
 
 
-def fitting(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[str, Any]:
-  """The parents; the teacher with a new branch for images where its student has one and it has none.
+def teacher(config, module, key: jax.Array, parents: Mapping[str, Any]) -> dict[str, Any]:
+  """The variables of the parent `teacher`, with a new branch for images where its student has one and it has none.
 
   Raises:
-    errors.UserError: the teacher is no such network; the message lists what does not fit.
+    errors.UserError: there is none, or it is no such network; the message lists what does not fit.
   """
   if "teacher" not in parents:
-    return dict(parents)
+    raise errors.UserError("stage student starts from parents.teacher, a network of frames")
   make = lambda key: initialise(config, module, key)
-  teacher, new = transfer.adopt(jax.eval_shape(make, key), parents["teacher"])
+  found, new = transfer.adopt(jax.eval_shape(make, key), parents["teacher"])
   other = [name for name in new if name not in _BRANCH]
   if other:
     raise errors.UserError(f"parents.teacher is no whole network: it lacks {', '.join(other)}")
-  if new:
-    teacher, _ = transfer.adopt(make(key), parents["teacher"])
-  return {**parents, "teacher": teacher}
+  return transfer.adopt(make(key), parents["teacher"])[0] if new else found
 
 
 def picture(config, batch: Mapping[str, jax.Array], modality: str) -> jax.Array:
   """The field of a modality in 0..1: a frame float32[B, H, W, 3], or with `input.grey` [B, H, W, 1]; an event image [B, H, W, 2]."""
   x = batch[FIELDS[modality]].astype(jnp.float32) / 255
-  return (x @ _LUMA)[..., None] if modality == "frames" and config.input.grey else x
+  return jitter.luma(x)[..., None] if modality == "frames" and config.input.grey else x
 
 
 def seen(config, x: jax.Array) -> jax.Array:
@@ -117,10 +116,6 @@ def optimiser(section, steps: int, name: str = "lr"):
   if section.name == "sgd":
     return optim.sgd(groups, chosen, momentum=_MOMENTUM, nesterov=True)
   return optim.adam(groups, chosen)
-
-
-_START = 5e-6  # rate at the begin of the warm-up before "poly"
-_MOMENTUM = 0.9
 
 
 def spec(config, section: str, *names: str) -> dict[str, jax.ShapeDtypeStruct]:

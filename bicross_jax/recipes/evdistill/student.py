@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from bicross_jax import errors, models
+from bicross_jax import models
 from bicross_jax.losses import adversarial, pooled, segmentation
 from bicross_jax.models import motion_events
 from bicross_jax.ops import gradient
@@ -44,10 +44,7 @@ def create(config) -> train_state.Recipe:
   judges = common.optimiser(config.gan, steps, "discriminators")
 
   def init(key, parents):
-    parents = common.fitting(config, module, key, parents)
-    if "teacher" not in parents:
-      raise errors.UserError("stage student starts from parents.teacher, a network of frames")
-    teacher = parents["teacher"]
+    teacher = common.teacher(config, module, key, parents)
     params = dict.fromkeys(trained, teacher["params"])
     if config.bmr.on:
       size = (1, config.data.height, config.data.width)
