@@ -10,7 +10,7 @@ import pytest
 from bicross_jax import models, recipes
 from bicross_jax.config import grammar
 from bicross_jax.recipes.domain_invariant import common
-from bicross_jax.train.state import AXIS
+from tests.recipes.devices import on_one
 from tests.recipes.domain_invariant import toy
 
 SIDE = 64
@@ -37,17 +37,6 @@ def draw(spec, rows: int = 2, seed: int = 0):
     name: draw(x, rows, seed + len(name)) if isinstance(x, dict) else jnp.asarray(one(name, x))
     for name, x in spec.items()
   }
-
-
-def on_one(f):
-  """f on the only device of the axis that losses pool over, compiled; leaves of `local` keep that axis."""
-
-  def run(*arguments):
-    lead = lambda tree: jax.tree.map(lambda x: x[None], tree)
-    out = jax.vmap(f, axis_name=AXIS)(*map(lead, arguments))
-    return jax.tree.map(lambda x: x[0], out)
-
-  return jax.jit(run)
 
 
 def step_on_one(recipe):

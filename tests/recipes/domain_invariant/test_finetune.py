@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from bicross_jax.recipes.domain_invariant import common
-from tests.recipes.domain_invariant.conftest import given, moved, named, on_one, step_on_one
+from tests.recipes.devices import on_one
+from tests.recipes.domain_invariant.conftest import given, moved, named, step_on_one
 
 KEY = jax.random.key(3)
 PARTS = {"task_translated", "task_source", "smooth_target", "smooth_translated", "consistency"}

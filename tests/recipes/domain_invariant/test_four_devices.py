@@ -1,10 +1,8 @@
 """Akada et al.'s stages on four devices equal those on one, with the same global batch."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests.recipes import devices
 
 SCRIPT = """
 import sys, jax, numpy as np
@@ -101,20 +99,6 @@ print("equal", len(m1))
   ],
   ids=lambda words: "-".join(words[:2]),
 )
-def test_four_devices_equal_one(words, pytestconfig):
+def test_four_devices_equal_one(words):
   """Losses, batch norms, every optimiser step and the pools of translated pictures."""
-  env = {
-    **os.environ,
-    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
-    "PYTHONPATH": str(pytestconfig.rootpath),
-  }
-  done = subprocess.run(
-    [sys.executable, "-c", SCRIPT, *words],
-    cwd=pytestconfig.rootpath,
-    env=env,
-    capture_output=True,
-    text=True,
-    timeout=900,
-    check=False,
-  )
-  assert done.stdout.startswith("equal"), done.stderr[-3000:]
+  devices.on_four(SCRIPT, *words)

@@ -7,7 +7,8 @@ import pytest
 from bicross_jax import models
 from bicross_jax.recipes.domain_invariant import common, ssrl
 from bicross_jax.train.state import AXIS
-from tests.recipes.domain_invariant.conftest import given, load, moved, named, on_one, step_on_one
+from tests.recipes.devices import on_one
+from tests.recipes.domain_invariant.conftest import given, load, moved, named, step_on_one
 
 KEY = jax.random.key(3)
 

@@ -8,7 +8,8 @@ import pytest
 from bicross_jax import models
 from bicross_jax.recipes.domain_invariant import common, translation
 from bicross_jax.train.state import AXIS
-from tests.recipes.domain_invariant.conftest import moved, named, on_one, step_on_one
+from tests.recipes.devices import on_one
+from tests.recipes.domain_invariant.conftest import moved, named, step_on_one
 
 # loss -> the networks that its gradient reaches, of those that learn by it
 REACHED = {

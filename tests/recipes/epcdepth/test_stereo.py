@@ -1,9 +1,5 @@
 """EPCDepth's recipe: metres, signs, mirrored and grafted pairs, devices, what its config may be."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +8,7 @@ import pytest
 from bicross_jax import errors
 from bicross_jax.config import grammar
 from bicross_jax.recipes.epcdepth import common, stereo
+from tests.recipes import devices
 
 SMOKE = "configs/epcdepth.py:tiny,smoke"
 SIZE = (32, 64)
@@ -255,8 +252,4 @@ print("equal")
 @pytest.mark.slow
 def test_four_devices_equal_one():
   """Losses and batch norms pool over the devices."""
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-  done = subprocess.run(
-    [sys.executable, "-c", FOUR], env=env, capture_output=True, text=True, check=False
-  )
-  assert done.stdout.strip() == "equal", done.stderr[-2000:]
+  devices.on_four(FOUR)

@@ -1,10 +1,8 @@
 """EvDistill on four devices equals EvDistill on one, with the same global batch."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests.recipes import devices
 
 SCRIPT = """
 import sys, jax, numpy as np
@@ -70,20 +68,6 @@ EVERYTHING = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("supervised",), ("student", *EVERYTHING)], ids=lambda w: w[0])
-def test_four_devices_equal_one(words, pytestconfig):
+def test_four_devices_equal_one(words):
   """Losses, batch norms and optimisers, of every part that there is."""
-  env = {
-    **os.environ,
-    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
-    "PYTHONPATH": str(pytestconfig.rootpath),
-  }
-  done = subprocess.run(
-    [sys.executable, "-c", SCRIPT, *words],
-    cwd=pytestconfig.rootpath,
-    env=env,
-    capture_output=True,
-    text=True,
-    timeout=900,
-    check=False,
-  )
-  assert done.stdout.startswith("equal"), done.stderr[-3000:]
+  devices.on_four(SCRIPT, *words)

@@ -7,8 +7,9 @@ import pytest
 
 from bicross_jax import errors, models
 from bicross_jax.recipes.evdistill import common, student
+from tests.recipes.devices import on_one
 from tests.recipes.evdistill import toy
-from tests.recipes.evdistill.conftest import draw, load, on_one
+from tests.recipes.evdistill.conftest import draw, load
 from tests.recipes.evdistill.toy import SIZE
 
 # part -> the networks that its gradient reaches, of all that are trained

@@ -10,8 +10,9 @@ import pytest
 from bicross_jax import models
 from bicross_jax.recipes.evdistill import common, supervised
 from bicross_jax.train import optim
+from tests.recipes.devices import on_one
 from tests.recipes.evdistill import toy
-from tests.recipes.evdistill.conftest import PLAIN, draw, load, on_one
+from tests.recipes.evdistill.conftest import PLAIN, draw, load
 from tests.recipes.evdistill.toy import SIZE
 
 AUGMENTED = ("augment.flip=0", "augment.jitter=1", "augment.scales=")

@@ -1,9 +1,5 @@
 """StereoSpike's recipe: memory over windows, augmentation, label spaces, devices, what its config may be."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +11,7 @@ from bicross_jax.models import stereospike
 from bicross_jax.ops import label_space, surrogate
 from bicross_jax.recipes.stereospike import common, depth, rules
 from bicross_jax.train import optim
+from tests.recipes import devices
 
 SMOKE = "configs/stereospike.py:binocular,smoke"
 SIZE = (12, 16)
@@ -224,8 +221,4 @@ print("equal")
 @pytest.mark.parametrize("stage", ["binocular", "ann"])
 def test_four_devices_equal_one(stage):
   """Losses and batch norms pool over the devices, which have different numbers of valid pixels."""
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-  done = subprocess.run(
-    [sys.executable, "-c", FOUR, stage], env=env, capture_output=True, text=True, check=False
-  )
-  assert done.stdout.strip() == "equal", done.stderr[-2000:]
+  devices.on_four(FOUR, stage)
