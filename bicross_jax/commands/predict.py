@@ -166,7 +166,7 @@ class Writer:
     import tqdm
 
     bar = tqdm.tqdm(results, total=count, desc=errors.shown(name), unit="map", disable=count == 1)
-    found = Ranges()
+    found = Found(self._task.values(self._protocol))
     with bar:
       rows = self._rows(bar, found)
       if count > 1 and self._args.video != "none":
@@ -194,9 +194,8 @@ class Writer:
     """Writes results as they pass; yields them as rows of a film, all on the first one's scales."""
     first = None
     for key, given, predictions in results:
-      found.add(predictions)
-      size = _size(given, self._own)
-      fitted = self._task.fit(predictions, size)
+      fitted = self._task.fit(predictions, _size(given, self._own))
+      found.add(predictions, fitted)
       left_out = (*self._task.truth, *(() if self._args.ply else ("intrinsics",)))
       seen = {n: x for n, x in given.items() if n not in left_out}
       self._task.write(self._args.output, key, seen | fitted, self._protocol)
@@ -215,37 +214,50 @@ class Writer:
     return scales
 
 
-class Ranges:
-  """The smallest and largest finite value of every prediction of a sequence.
+class Found:
+  """What was found in a sequence, in a line: the ends of every prediction, the shares of labels.
 
   Attributes:
-    names: of all predictions.
+    names: of all that is written.
     bad: how many values were NaN or infinite.
   """
 
-  def __init__(self):
-    """Begins with nothing."""
-    self.names, self.bad, self._ends = [], 0, {}
+  def __init__(self, values: Sequence[str] = ()):
+    """Takes what the numbers in labels are called; other numbers are unknown."""
+    self.names, self.bad = [], 0
+    self._values, self._ends, self._counts = values, {}, {}
 
-  def add(self, predictions: Mapping[str, np.ndarray]) -> None:
-    """Takes the predictions of a frame."""
-    self.names = list(predictions)
-    for name, x in predictions.items():
-      if x.dtype.kind != "f":
-        continue
-      finite = x[np.isfinite(x)]
-      self.bad += x.size - finite.size
-      ends = [finite.min(), finite.max()] if finite.size else []
-      known = [*self._ends.get(name, ()), *ends]
-      self._ends[name] = (min(known), max(known)) if known else ()
+  def add(self, predictions: Mapping[str, np.ndarray], fitted: Mapping[str, np.ndarray]) -> None:
+    """Takes a frame: what the network says, and what is written of it."""
+    self.names = list(fitted)
+    self.bad += sum(x.size - np.isfinite(x).sum() for x in predictions.values())
+    for name, x in fitted.items():
+      if x.dtype.kind == "f":
+        x = predictions[name]
+        finite = x[np.isfinite(x)]
+        known = [*self._ends.get(name, ()), *([finite.min(), finite.max()] if finite.size else [])]
+        self._ends[name] = (min(known), max(known)) if known else ()
+      else:
+        counts = np.bincount(x.ravel(), minlength=256)
+        self._counts[name] = self._counts.get(name, 0) + counts
 
   def __str__(self):
     units = {"depth": " m"}
-    parts = (
-      f"{name} {ends[0]:.3g} to {ends[1]:.3g}{units.get(name, '')}" if ends else f"{name} unknown"
-      for name, ends in self._ends.items()
+    return ", ".join(
+      [
+        f"{name} {ends[0]:.3g} to {ends[1]:.3g}{units.get(name, '')}" if ends else f"{name} unknown"
+        for name, ends in self._ends.items()
+      ]
+      + [self._shares(counts) for counts in self._counts.values()]
     )
-    return ", ".join(parts)
+
+  def _shares(self, counts):
+    """ "road 61 %, car 12 %": the most frequent first."""
+    named = {i: counts[i] for i in np.argsort(-counts, kind="stable") if counts[i]}
+    titles = dict(enumerate(self._values))
+    return ", ".join(
+      f"{titles.get(i, 'unknown')} {100 * n / counts.sum():.0f} %" for i, n in named.items()
+    )
 
 
 def check_output(

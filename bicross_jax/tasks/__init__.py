@@ -48,6 +48,7 @@ class Task(NamedTuple):
     scales: (examples, protocol) -> what all pictures of a figure share (colour scales, names).
     cells: (example, scales) -> {(place, title): viz.panels.Cell}, the columns of one row.
     called: (protocol) -> `titles` that the protocol has others for.
+    values: (protocol) -> what the numbers in predicted labels are called, in their order.
     plots: (folder, summary, protocol) -> paths of the pictures of a summary that were written.
   """
 
@@ -68,6 +69,7 @@ class Task(NamedTuple):
   scales: Callable[[Sequence[Mapping[str, Any]], Any], Any]
   cells: Callable[[Mapping[str, Any], Any], Mapping[tuple[int, str], Any]]
   called: Callable[[Any], Mapping[str, str]] = lambda protocol: {}
+  values: Callable[[Any], Sequence[str]] = lambda protocol: ()
   plots: Callable[[pathlib.Path, Mapping[str, Any], Any], list[pathlib.Path]] = (
     lambda folder, summary, protocol: []
   )

@@ -105,7 +105,8 @@ class Recipe(NamedTuple):
     score: (variables, batch) -> metrics, as (sum, count) pairs over the rows whose `mask` is True:
       validation without labels, in place of the task's metrics; None: the task judges.
     publishes: whose the variables are, "student" or "teacher" (kept in a checkpoint's meta as `which`).
-    inspect: as `predict`, with what pictures show besides ("feature", float[B, h, w, C]); None: no more.
+    inspect: as `predict`, with what pictures show besides ("feature", float[B, h, w, C]; pictures, `viz.cells.MADE`);
+      None: no more.
     uncertainty: measures of uncertainty that can be compared, or None.
     fields: fields of the recipe's own, besides `fields.FIELDS`.
     camera: of a network of depth; what it leaves open, the data set may say. None: nobody says.

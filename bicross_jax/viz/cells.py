@@ -24,6 +24,10 @@ TITLES = {
 }
 
 
+# Pictures that networks make of theirs, by the name of the prediction.
+MADE = {"as_target": "as target", "as_source": "as source"}
+
+
 class Scales(NamedTuple):
   """What the pictures of a figure or a video share, whatever the task.
 
@@ -73,6 +77,12 @@ def inputs(example: Example, scales: Scales) -> dict[tuple[int, str], panels.Cel
     pictures["event_image"] = event_image_picture(example["event_image"])
   places = {name: i for i, name in enumerate(TITLES)}
   return {(places[n], TITLES[n]): panels.Cell(picture) for n, picture in pictures.items()}
+
+
+def made(maps: Mapping[str, np.ndarray]) -> dict[str, panels.Cell]:
+  """{title: cell} of the pictures `MADE` among a network's predictions, float[h, w, 3] in 0..1."""
+  grey = lambda x: np.round(255 * np.clip(np.nan_to_num(x), 0, 1)).astype(np.uint8)
+  return {title: panels.Cell(grey(maps[name])) for name, title in MADE.items() if name in maps}
 
 
 def uncertainty(uncertainty: np.ndarray, scales: Scales) -> panels.Cell:

@@ -120,7 +120,7 @@ def test_all_variations_train_but_for_the_ends_of_the_drives(tmp_path):
   found = _runs("vkitti", tmp_path, "all")
   sizes = {part: sum(len(r.frames) for r in runs) for part, runs in found.items()}
   held = 10 * (2 + 3 + 1 + 10 + 10)
-  assert sizes == {"train": 10 * sum(lengths.values()) - held, "validation": held}
+  assert sizes == {"train": 10 * sum(lengths.values()) - held, "validation": held, "test": held}
   assert {r.frames[-1].key for r in found["validation"]} == {
     f"Scene{world[2:]}/{variation}/{count - 1:05d}"
     for world, count in lengths.items()

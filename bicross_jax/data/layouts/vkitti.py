@@ -9,8 +9,9 @@ Depth files are 16-bit PNG in centimetres; 65535 is the sky, which counts as unk
 times metres over 80, where all that is farther, and the sky, is 80 m.
 
 Domain "all" is all variations together, 21260 frames of 1.3.1: the last ten frames of each scene in each variation validate
-(as many as GASDA holds out), the others train; there is none to test. Of `legacy`, whose names say nothing of
-scenes, the last 500 frames by name validate (of fewer than 5000 the last tenth).
+(as many as GASDA holds out), the others train. Of `legacy`, whose names say nothing of
+scenes, the last 500 frames by name validate (of fewer than 5000 the last tenth). Both test on what validates: whoever trains on them
+is to be tested on another set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +103,7 @@ def _legacy(root, domain) -> frames.Finders | None:
 
 
 def _held_out(recordings: Callable[[], list[Recording]], most: int) -> frames.Finders:
-  """The last frames of each recording validate: a tenth, rounded up, but not more than `most`."""
+  """The last frames of each recording validate, and test: a tenth, rounded up, but not more than `most`."""
 
   def part(validates):
     found = []
@@ -112,7 +113,11 @@ def _held_out(recordings: Callable[[], list[Recording]], most: int) -> frames.Fi
       found.append(recording._replace(frames=kept))
     return found
 
-  return {"train": functools.partial(part, False), "validation": functools.partial(part, True)}
+  return {
+    "train": functools.partial(part, False),
+    "validation": functools.partial(part, True),
+    "test": functools.partial(part, True),
+  }
 
 
 def _rearranged(root, scene, variation):

@@ -115,6 +115,18 @@ def create(config) -> train_state.Recipe:
     flat = lambda tree: {common.TASK: tree["task"], **tree["generators"]}
     return {"params": flat(state.params), "batch_stats": flat(state.batch_stats)}
 
+  shown = common.predictor(config, module, feature=True)
+
+  def inspect(variables, batch, carry=()):
+    """Also the picture through either generator, float32[B, H, W, 3] in 0..1: one of them has seen its like."""
+    out, carry = shown(variables, batch, carry)
+    x = common.picture(batch)
+    made = {
+      f"as_{name.removeprefix('to_')}": net.apply(common.part(variables, name), x).image / 2 + 0.5
+      for name, net in generators.items()
+    }
+    return out | made, carry
+
   return train_state.Recipe(
     init=init,
     train_step=train_step,
@@ -124,7 +136,7 @@ def create(config) -> train_state.Recipe:
     batch_spec=lambda: common.pair_spec(config, "rgb", "depth"),
     networks={common.TASK: module, **generators},
     metric=("abs_rel", "last"),
-    inspect=common.predictor(config, module, feature=True),
+    inspect=inspect,
     camera=Camera(whole=True),
     fixed=True,
   )

@@ -111,5 +111,6 @@ TASK = tasks.Task(
   scales=tasks.late(f"{__name__}.pictures", "scales"),
   cells=tasks.late(f"{__name__}.pictures", "cells"),
   called=called,
+  values=lambda protocol: protocol.titles,
   plots=tasks.late(f"{__name__}.pictures", "plots"),
 )

@@ -41,13 +41,13 @@ def scales(examples: Sequence[Example], protocol: Any = None) -> Scales:
 def cells(example: Example, scales: Scales) -> dict[tuple[int, str], panels.Cell]:
   """The pictures of one example.
 
-  One network: the inputs, true depth, prediction, error, uncertainty, feature activity. Several:
+  One network: the inputs, pictures made of them, true depth, prediction, error, uncertainty, feature activity. Several:
   the inputs, what each predicts, and the ground truth.
 
   Args:
     example: any inputs (`viz.cells.inputs`); "depth" float[H, W] metres, the truth, 0 = unknown;
       "prediction" {network: {"depth": float[h, w] metres of the same view, maybe "uncertainty":
-      float[h, w]}}; "row" {network: what `judge` found}, whose "abs_rel" is written below;
+      float[h, w], and pictures, `viz.cells.made`}}; "row" {network: what `judge` found}, whose "abs_rel" is written below;
       "feature" float[h, w, C].
     scales: of the figure.
 
@@ -65,6 +65,7 @@ def cells(example: Example, scales: Scales) -> dict[tuple[int, str], panels.Cell
     out[place + 1, name] = _depth_cell(maps["depth"], scales, _caption(example, name))
     if several:
       continue
+    out |= {(place - 1, title): cell for title, cell in common.made(maps).items()}
     if truth is not None:
       fitted = np.asarray(maps["depth"], np.float32)
       fitted = cv2.resize(fitted, truth.shape[::-1], interpolation=cv2.INTER_CUBIC)
