@@ -236,7 +236,7 @@ def test_a_single_picture_needs_no_video_writer(use, tmp_path, monkeypatch):
   assert use(toy.pictures())(tmp_path / "a.png", "--output", tmp_path / "o") == 0
 
 
-def test_classes_of_event_files(use, tmp_path):
+def test_classes_of_event_files(use, tmp_path, capsys):
   """Windows of a recording become event images: label, overlay over the image, and a video."""
   rng = np.random.default_rng(0)
   t = np.sort(rng.integers(0, 130_000, 4000))
@@ -252,7 +252,9 @@ def test_classes_of_event_files(use, tmp_path):
   assert _names(out) == {"a.mp4"} | {
     f"{n}_{end}.png" for n in names for end in ("label", "overlay")
   }
+  said = capsys.readouterr()
   assert _frames(out / "a.mp4")[0] == 3
+  whole = np.zeros(6)
   colours = data_classes.DDD17.palette()
   for begin, name in zip((0, 40, 80), names, strict=True):
     inside = (t > 1000 * begin - 1) & (t <= 1000 * begin + 49_999)
@@ -265,9 +267,15 @@ def test_classes_of_event_files(use, tmp_path):
     want = model.step({"event_image": seen[None]}, ())[0]["logits"][0].argmax(-1)
     np.testing.assert_array_equal(label, want)
     assert len(np.unique(label)) > 3
+    whole += np.bincount(label.ravel(), minlength=6)
     below = np.concatenate([seen, np.zeros((24, 40, 1))], -1)
     over = np.asarray(Image.open(out / f"{name}_overlay.png"))
     np.testing.assert_allclose(over, (below + colours[label]) / 2, atol=0.5)
+  known = data_classes.DDD17.names
+  shares = {k: f"{known[k]} {100 * n / whole.sum():.0f} %" for k, n in enumerate(whole) if n}
+  told = next(line for line in (said.out + said.err).splitlines() if line.startswith("a: "))
+  assert sorted(told.removeprefix("a: ").split(", ")) == sorted(shares.values())
+  assert told.startswith(f"a: {shares[whole.argmax()]}")  # the most frequent first
   assert predict(tmp_path / "a.txt", *size, "--output", tmp_path / "one") == 0
   assert _names(tmp_path / "one") == {"a.png", "a_label.png", "a_overlay.png"}
   assert predict(tmp_path / "a.txt", "--output", tmp_path / "none") == 2  # whose size nobody says

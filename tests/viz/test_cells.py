@@ -82,6 +82,13 @@ def test_scales_are_the_highest_to_two_digits_and_pass_over_what_is_not_a_number
   assert cells.scales(nothing) == cells.Scales()
 
 
+def test_pictures_that_a_network_makes():
+  maps = {"as_source": np.array([[[0.0, 0.5, 1.2]]]), "depth": np.ones((1, 1))}
+  made = cells.made(maps)
+  assert list(made) == ["as source"]
+  np.testing.assert_array_equal(made["as source"].picture, [[[0, 128, 255]]])
+
+
 def test_uncertainty_and_feature_name_what_their_colours_mean():
   scales = cells.Scales(uncertainty=2.0, feature=4.0)
   cell = cells.uncertainty(np.array([[0.0, 1.0, 2.0, 5.0, np.nan]]), scales)

@@ -287,7 +287,13 @@ def test_what_is_published_and_predicted(made):
   out, carry = made.recipe.predict(variables, batch)
   np.testing.assert_allclose(out["depth"], np.maximum(80 * said.depth, 1e-3), rtol=1e-4, atol=1e-4)
   assert carry == () and (np.asarray(out["depth"]) == np.float32(1e-3)).any()  # tanh goes below 0
-  assert made.recipe.inspect(variables, batch)[0]["feature"].shape == (2, 64, 64, 6)
+  shown, _ = made.recipe.inspect(variables, batch)
+  assert shown["feature"].shape == (2, 64, 64, 6)
+  for name, net in common.translators(made.config).items():
+    image = net.apply(common.part(variables, name), common.picture(batch)).image
+    np.testing.assert_allclose(
+      shown[f"as_{name.removeprefix('to_')}"], (image + 1) / 2, rtol=1e-4, atol=1e-4
+    )
   assert made.recipe.metric == ("abs_rel", "last")
   assert set(made.recipe.batch_spec()["target"]) == {"rgb"}  # no label of the target
 

@@ -89,6 +89,17 @@ def test_common_scale_holds_the_central_share():
   assert plane.low < 5 < plane.high
 
 
+def test_pictures_that_a_network_makes_stand_between_inputs_and_depth(example):
+  made = {name: np.zeros((24, 40, 3)) for name in cells.MADE}
+  ((name, maps),) = example["prediction"].items()
+  row = pictures.cells(
+    example | {"prediction": {name: maps | made}}, pictures.Scales(colour.Scale(1, 50, "log"))
+  )
+  titles = [title for _, title in sorted(row)]
+  between = [titles.index(title) for title in sorted(cells.MADE.values())]
+  assert between == [titles.index("depth") - 2, titles.index("depth") - 1]
+
+
 def test_where_no_depth_is_known_everything_is_black():
   example = {"depth": np.zeros((3, 4)), "prediction": {"a": {"depth": np.full((3, 4), np.nan)}}}
   row = pictures.cells(example, pictures.scales([example]))
