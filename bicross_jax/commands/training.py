@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import jax
+import jax.extend
 
 from bicross_jax import cameras, errors, inference, recipes, tasks
 from bicross_jax.config import grammar
@@ -137,13 +138,29 @@ def _restored(config, role, folder) -> Mapping[str, Any]:
 
 
 def _new_modules(recipe, parents) -> list[str]:
-  """The modules that a network which starts from the parent `weights` does not find there."""
+  """What a recipe publishes and no parent gives, networks or their modules, if there is a parent `weights`."""
   if "weights" not in parents:
     return []
-  others = {role: variables for role, variables in parents.items() if role != "weights"}
-  fresh = lambda key: recipe.variables(recipe.init(key, others))
-  shapes = jax.eval_shape(fresh, jax.random.key(0))
-  return sorted(shapes["params"].keys() - parents["weights"]["params"].keys())
+  fresh = lambda given: recipe.variables(recipe.init(jax.random.key(0), given))
+  traced, shapes = jax.make_jaxpr(fresh, return_shape=True)(dict(parents))
+  taken = set(traced.jaxpr.invars)
+  is_taken = lambda v: isinstance(v, jax.extend.core.Var) and v in taken
+  for equation in traced.eqns:
+    if any(map(is_taken, equation.invars)):
+      taken.update(equation.outvars)
+  given = jax.tree.unflatten(jax.tree.structure(shapes), map(is_taken, traced.jaxpr.outvars))
+  return sorted(_new(given["params"], inside=len(recipe.networks) > 1))
+
+
+def _new(given, *, inside) -> list[str]:
+  """The names of subtrees without a True; `inside`: also within the others."""
+  out = []
+  for name, tree in given.items():
+    if not any(jax.tree.leaves(tree)):
+      out.append(name)
+    elif inside:
+      out += [f"{name}/{part}" for part in _new(tree, inside=False)]
+  return out
 
 
 def _trained_parents(config, root) -> dict[str, Mapping[str, Any]]:
