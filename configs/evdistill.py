@@ -156,8 +156,7 @@ def _make_synthetic(config) -> None:
   config.loss.labels = 1.0
   config.augment.scales = (1.0, 1.25, 1.5)
   config.optim = _optimiser("adam", 3e-3, 0.0, "cosine", 20)
-  steps = "400" if config.stage == "student" else "800"
-  config.train.update(steps=steps, log_every="50", validate_every="200", checkpoint_every="200")
+  config.train.update(steps="800", log_every="50", validate_every="200", checkpoint_every="200")
   if small:
     config.optim.warmup = 0
     if config.stage == "student":
