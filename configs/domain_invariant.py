@@ -104,7 +104,9 @@ def _adapt(config, stage: str) -> None:
   config.target = sections.world("night")
   del config.target.flip
   config.evals.target = sections.evaluation("depth", "target", "akada_validation")
-  config.update(validate=("target",), test="target", generator=dict(width=64, blocks=7))
+  config.update(
+    validate=("target",), test="target", generator=dict(width=64, blocks=7, skips=False)
+  )
   if stage != "ssrl":
     config.loss.update(smooth=0.1, consistency=1.0)
   if stage == "translation":
@@ -114,7 +116,7 @@ def _adapt(config, stage: str) -> None:
   else:
     config.parents.generators = sections.parent("translation", follow=_NETWORKS)
   if stage == "ssrl":
-    config.ssrl = dict(weight=1.0, shrink=3)
+    config.ssrl = dict(weight=1.0, shrink=3, decoder="fresh")
   if stage == "finetune":
     config.freeze_bn = "always"
     config.parents.task = sections.parent("ssrl", follow=_NETWORKS)
@@ -127,7 +129,8 @@ def _make_synthetic(config, scenario: str) -> None:
   """
   small, stage = scenario == "smoke", config.stage
   config.model.variant = "nano" if small else "small"
-  config.data.update(sensors=("rgb", "depth"), train=500, validation=60, test=60, batch_size=8)
+  config.data.update(sensors=("rgb", "depth"), train=500, validation=60, test=60)
+  config.data.batch_size = 8 if stage == "source" else 4
   if small:
     config.data.update(height=64, width=64, train=8, validation=3, test=3, batch_size=4)
   for entry in config.evals.values():
@@ -144,18 +147,23 @@ def _make_synthetic(config, scenario: str) -> None:
       "sensors",
     ):
       setattr(config.target, name, config.data.get_ref(name))
-    config.generator.update(width=4 if small else 8, blocks=1 if small else 3)
+    # Without a way past the pools such narrow generators blur what they translate.
+    config.generator.update(width=4 if small else 8, blocks=1 if small else 3, skips=True)
   if stage in ("translation", "ssrl"):
     config.parents.weights = sections.parent(
       "source", follow=(*sections.FOLLOW, "model", "loss.max_depth", "loss.mask")
+    )
+  if stage == "ssrl":
+    config.ssrl.decoder = (
+      "given"  # a fresh one would have to learn depth in the few steps that are left
     )
   if stage == "translation":
     config.discriminator.width = 4 if small else 8
     config.optim.gan_lr = 2e-3
   if stage != "ssrl":
     config.optim.encoder = (1.0, 1.0, 1.0)
-  config.optim.lr = 2e-3
-  steps = {"source": "600", "translation": "300", "ssrl": "150", "finetune": "400"}[stage]
+  config.optim.lr = 1e-3 if stage == "ssrl" else 2e-3
+  steps = {"source": "600", "translation": "400", "ssrl": "300", "finetune": "500"}[stage]
   config.train.update(steps=steps, log_every="50", validate_every="200", checkpoint_every="200")
   if small:
     config.train.update(steps="2", log_every="1", validate_every="2", checkpoint_every="2")

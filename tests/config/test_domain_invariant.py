@@ -72,7 +72,7 @@ def test_real_pictures_have_the_published_settings(stage, steps, batch, rate, la
     assert config.translate.to_dict() == dict(adversarial=1, cycle=10, identity=100, pool=20)
     assert config.optim.gan_lr == 2e-4
   if stage == "ssrl":
-    assert config.ssrl.to_dict() == dict(weight=1, shrink=3)
+    assert config.ssrl.to_dict() == dict(weight=1, shrink=3, decoder="fresh")
   else:
     weights = {name: config.loss[name] for name in ("task", "smooth", "consistency", "max_depth")}
     assert weights == dict(task=100, smooth=0.1, consistency=1, max_depth=80)

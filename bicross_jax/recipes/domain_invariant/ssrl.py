@@ -19,7 +19,7 @@ def create(config) -> train_state.Recipe:
 
   A picture and its translation are two views of one scene: what SimSiam's head makes of the decoder's last feature
   is to be alike. The encoder, of the parent `weights`, is frozen, its norms too, but blocks drop out; the
-  decoder is fresh. Generators, of the parent `generators`, are frozen. Params are {"task", "head"}; published are both
+  decoder is fresh, or with `ssrl.decoder=given` that of the same parent. Generators, of the parent `generators`, are frozen. Params are {"task", "head"}; published are both
   and the generator "to_source", by which `score` makes the second view.
   Batches: {"source": {rgb}, "target": {rgb}}.
   """
@@ -42,8 +42,9 @@ def create(config) -> train_state.Recipe:
       given = common.task_of(parents["weights"])
       if "encoder" not in given["params"]:
         raise errors.UserError("parents.weights has no encoder")
-      encoder = {kind: {"encoder": given[kind]["encoder"]} for kind in task}
-      task, _ = transfer.adopt(task, encoder)
+      if s.decoder == "fresh":
+        given = {kind: {"encoder": given[kind]["encoder"]} for kind in task}
+      task, _ = transfer.adopt(task, given)
     size = (1, config.data.height, config.data.width, width)
     made = {"task": task, HEAD: models.init(head, jax.random.fold_in(key, 1), size)}
     frozen = common.parent(config, parents, "generators", *common.GENERATORS)

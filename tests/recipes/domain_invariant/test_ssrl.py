@@ -15,7 +15,7 @@ KEY = jax.random.key(3)
 
 @pytest.fixture(scope="module")
 def made(learner):
-  return learner("ssrl", "ssrl.weight=2.5")
+  return learner("ssrl", "ssrl.weight=2.5", "ssrl.decoder=fresh")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def stepped(made):
   return step, *step(made.state, made.batch, KEY)
 
 
-def test_the_encoder_is_that_of_the_parent_and_the_decoder_is_fresh(made, learner):
+def test_the_encoder_is_that_of_the_parent_and_the_decoder_is_fresh_or_given(made, learner):
   weights, state = given()["weights"], made.state
   for kind, tree in (("params", state.params), ("batch_stats", state.batch_stats)):
     assert set(tree) == {"task", ssrl.HEAD}
@@ -37,6 +37,9 @@ def test_the_encoder_is_that_of_the_parent_and_the_decoder_is_fresh(made, learne
   parents = {"generators": given()["generators"]}  # without weights the encoder is fresh too
   fresh = made.recipe.init(jax.random.key(0), parents)
   assert moved(fresh.params["task"]["encoder"], state.params["task"]["encoder"])
+  whole = learner("ssrl", "ssrl.decoder=given").state
+  for kind, tree in (("params", whole.params), ("batch_stats", whole.batch_stats)):
+    assert not moved(tree["task"], weights[kind]["task"])
 
 
 def test_decoder_and_head_learn_and_nothing_else(made, stepped):

@@ -59,6 +59,7 @@ class Translator(nn.Module):
 
   width: int = 4
   blocks: int = 1
+  skips: bool = False
   axis_name: str | None = None
 
   @nn.compact
