@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from flax import struct
 import jax
 
+from bicross_jax import fields
 from bicross_jax.fields import Field
 
 AXIS = "batch"  # the name of the device axis that every train_step runs under
@@ -136,3 +137,28 @@ def streams(batch_spec: Mapping[str, Any]) -> dict[str, Mapping[str, jax.ShapeDt
   """The streams of a `Recipe.batch_spec`: {name: its fields}; a single stream is named ""."""
   single = hasattr(next(iter(batch_spec.values())), "shape")
   return {"": batch_spec} if single else dict(batch_spec)
+
+
+def example(section: Any, *names: str) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes and dtypes of fields of one example, for a `Recipe.batch_spec`.
+
+  Args:
+    section: of a config that names data. Maps are as large as it says; `steps` are of spikes, `bins` and
+      `cameras` of events.
+    *names: of `fields.FIELDS`; maps, or others that a recipe may train on.
+  """
+  behind = {  # axes after those of pixels
+    "rgb": lambda: (3,),
+    "rgb_right": lambda: (3,),
+    "event_image": lambda: (2,),
+    "spike": lambda: (section.steps // 8,),
+    "events": lambda: (section.bins, 2 * section.cameras),
+  }
+  out = {}
+  for name in names:
+    field = fields.get(name)
+    shape = (3, 3) if field.kind == "intrinsics" else ()
+    if field.kind == "map":
+      shape = (section.height, section.width, *(behind[name]() if name in behind else ()))
+    out[name] = jax.ShapeDtypeStruct(shape, field.dtypes[0])
+  return out

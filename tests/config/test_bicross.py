@@ -11,6 +11,7 @@ from bicross_jax.data import pipeline, sets
 from bicross_jax.evaluation import run as evaluation
 from bicross_jax.recipes.bicross import common
 from bicross_jax.train import devices
+from bicross_jax.train import state as train_state
 from tests.data import trees
 
 ROAD, INDOOR = (384, 6.016e-5, 0.00579), (224, 3.05e-4, 0.1378)  # input size, scale, shift
@@ -177,7 +178,7 @@ def test_the_target_is_judged_in_its_own_frame(config, scene):
   """The truth is whole, the prediction lies in the view, pixels count in the crop of the frame."""
   tested = evaluate.test_config(config)
   assert _where(tested.data) == ("drivingstereo", "selected", 384, 864)
-  spec = common.field_spec(config, ("spike",), "target")
+  spec = train_state.example(config.target, "spike")
   batches = pipeline.open(tested.data).batches(spec, seed=0)
   task = tasks.create("depth")
 

@@ -8,9 +8,9 @@ from PIL import Image
 import pytest
 
 from bicross_jax.data import pipeline
-from bicross_jax.recipes.bicross import common
 from bicross_jax.sim import corruptions
 from bicross_jax.tasks import depth
+from bicross_jax.train import state as train_state
 from tests.systems.contract import checkpoint, main
 
 
@@ -26,7 +26,7 @@ def test_the_report_of_a_run(trained, model, tmp_path, capsys):
   network = model("bicross-pretrain")
   protocol = depth.TASK.protocol(**network.config.evals[network.config.test].protocol)
   section = network.config[network.config.evals[network.config.test].data]
-  spec = common.field_spec(network.config, ("rgb",))
+  spec = train_state.example(network.config.data, "rgb")
   ((batch, truths),) = pipeline.open(section).batches(spec, seed=0).evaluation("test")
   for name, severity in (("clean", 0), ("fog", 4), ("gaussian", 1)):
     rgb = batch["rgb"].copy()

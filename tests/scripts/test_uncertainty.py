@@ -14,6 +14,7 @@ from bicross_jax.config import grammar
 from bicross_jax.data import pipeline
 from bicross_jax.recipes.bicross import common
 from bicross_jax.train import checkpoints, runs
+from bicross_jax.train import state as train_state
 from tests.scripts.conftest import script
 
 
@@ -96,7 +97,7 @@ def test_the_numbers_are_those_of_both_networks(crossdomain, tmp_path, capsys):
   for name, data in (("source", config.data), ("target", config.target)):
     batches = (
       pipeline.open(data)
-      .batches(common.field_spec(config, ("spike",)), seed=0)
+      .batches(train_state.example(config.data, "spike"), seed=0)
       .evaluation("test", truth=("depth",))
     )
     ((batch, truths),) = batches

@@ -182,20 +182,6 @@ def on_validation(config) -> Callable:
   return update
 
 
-def field_spec(config, names, section: str = "data") -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes and dtypes of one example of some fields in the frame that the pipeline yields.
-
-  Frames of a source (`section` "data") and of a target ("target") may differ in size.
-  """
-  h, w = config[section].height, config[section].width
-  known = {
-    "rgb": ((h, w, 3), jnp.uint8),
-    "spike": ((h, w, config.data.steps // 8), jnp.uint8),
-    "depth": ((h, w), jnp.float32),
-  }
-  return {name: jax.ShapeDtypeStruct(*known[name]) for name in names}
-
-
 def maybe_flip(config, key, batch):
   """Random horizontal flips of the whole batch where `config.data.flip` says so."""
   return inputs.random_flip(key, dict(batch)) if config.data.flip else batch

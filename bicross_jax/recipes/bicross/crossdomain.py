@@ -151,8 +151,8 @@ def create(config) -> train_state.Recipe:
     variables=variables,
     inputs=("spike",),
     batch_spec=lambda: {
-      "source": common.field_spec(config, ("spike", "depth")),
-      "target": common.field_spec(config, ("spike",), "target"),
+      "source": train_state.example(config.data, "spike", "depth"),
+      "target": train_state.example(config.target, "spike"),
     },
     networks={config.model.name: module},
     # Labels of the target choose a checkpoint only where the config says so.

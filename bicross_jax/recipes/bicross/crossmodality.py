@@ -76,7 +76,7 @@ def create(config) -> train_state.Recipe:
     predict=common.predictor(config, student),
     variables=lambda state: {"params": state.params["student"], "batch_stats": {}},
     inputs=(config.input.modality,),
-    batch_spec=lambda: common.field_spec(config, ("rgb", "spike", "depth")),
+    batch_spec=lambda: train_state.example(config.data, "rgb", "spike", "depth"),
     networks={config.model.name: student},
     metric=("abs_rel", "min"),
     on_validation=common.on_validation(config),

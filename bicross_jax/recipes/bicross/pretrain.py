@@ -75,7 +75,7 @@ def supervised(
     predict=common.predictor(config, module),
     variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     inputs=(config.input.modality,),
-    batch_spec=lambda: common.field_spec(config, (config.input.modality, "depth")),
+    batch_spec=lambda: train_state.example(config.data, config.input.modality, "depth"),
     networks=networks,
     metric=("abs_rel", "min"),
     on_validation=common.on_validation(config),

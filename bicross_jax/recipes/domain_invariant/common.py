@@ -13,6 +13,7 @@ from bicross_jax import errors, models
 from bicross_jax.losses import pooled
 from bicross_jax.ops import inputs, rotate
 from bicross_jax.train import optim
+from bicross_jax.train import state as train_state
 from bicross_jax.train.state import AXIS
 
 MIN_DEPTH = 1e-3  # metres; predictions are not below
@@ -122,16 +123,12 @@ def parent(config, parents: Mapping[str, Any], role: str, *names: str) -> Mappin
   return parents[role]
 
 
-def spec(config, section: str, *names: str) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes and dtypes of some fields of one example of a data section."""
-  size = (config[section].height, config[section].width)
-  known = {"rgb": ((*size, 3), jnp.uint8), "depth": (size, jnp.float32)}
-  return {name: jax.ShapeDtypeStruct(*known[name]) for name in names}
-
-
 def pair_spec(config, *source: str) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
-  """Those of a training batch: some fields of the source, and the target without labels."""
-  return {"source": spec(config, "data", *source), "target": spec(config, "target", "rgb")}
+  """Shapes and dtypes of a training batch: some fields of the source, and the target without labels."""
+  return {
+    "source": train_state.example(config.data, *source),
+    "target": train_state.example(config.target, "rgb"),
+  }
 
 
 def metres(config, said: jax.Array) -> jax.Array:

@@ -46,7 +46,7 @@ def create(config) -> train_state.Recipe:
     predict=common.predictor(config, module),
     variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     inputs=("rgb",),
-    batch_spec=lambda: common.spec(config, "data", "rgb", "depth"),
+    batch_spec=lambda: train_state.example(config.data, "rgb", "depth"),
     networks={common.TASK: module},
     metric=("abs_rel", "min"),
     inspect=common.predictor(config, module, feature=True),

@@ -163,11 +163,7 @@ def augmented(config, key: jax.Array, batch: Mapping[str, jax.Array]) -> dict[st
 
 def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
   """The fields of a training batch, shapes and dtypes of one example."""
-  size = (config.data.height, config.data.width)
-  picture = jax.ShapeDtypeStruct((*size, 3), jnp.uint8)
-  spec = {"rgb": picture, "rgb_right": picture, "baseline": jax.ShapeDtypeStruct((), jnp.float32)}
-  if not config.rig.focal or config.loss.hints:
-    spec["intrinsics"] = jax.ShapeDtypeStruct((3, 3), jnp.float32)
-  if config.loss.hints:
-    spec["depth_hint"] = jax.ShapeDtypeStruct(size, jnp.float32)
-  return spec
+  names = ["rgb", "rgb_right", "baseline"]
+  names += ["intrinsics"] if not config.rig.focal or config.loss.hints else []
+  names += ["depth_hint"] if config.loss.hints else []
+  return train_state.example(config.data, *names)

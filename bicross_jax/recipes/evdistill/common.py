@@ -118,13 +118,6 @@ def optimiser(section, steps: int, name: str = "lr"):
   return optim.adam(groups, chosen)
 
 
-def spec(config, section: str, *names: str) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes and dtypes of some fields of one example of a data section."""
-  size = (config[section].height, config[section].width)
-  channels = {"rgb": (3,), "event_image": (2,), "label": ()}
-  return {name: jax.ShapeDtypeStruct((*size, *channels[name]), jnp.uint8) for name in names}
-
-
 def predictor(config, module, modality: str, *, feature: bool = False):
   """The predict function of a recipe: {"logits": float32[B, H, W, K]}, with `feature` what the decoder sees too."""
 

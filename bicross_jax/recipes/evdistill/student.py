@@ -116,8 +116,8 @@ def create(config) -> train_state.Recipe:
     },
     inputs=(common.FIELDS[modality],),
     batch_spec=lambda: {
-      "source": common.spec(config, "data", "rgb", "label"),
-      "target": common.spec(config, "target", "event_image", *extra),
+      "source": train_state.example(config.data, "rgb", "label"),
+      "target": train_state.example(config.target, "event_image", *extra),
     },
     networks={config.model.name: module},
     # Labels of events choose a checkpoint only where they are learned from.

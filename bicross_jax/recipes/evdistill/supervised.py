@@ -45,7 +45,7 @@ def create(config) -> train_state.Recipe:
     predict=common.predictor(config, module, modality),
     variables=lambda state: {"params": state.params, "batch_stats": state.batch_stats},
     inputs=(field,),
-    batch_spec=lambda: common.spec(config, "data", field, "label"),
+    batch_spec=lambda: train_state.example(config.data, field, "label"),
     networks={config.model.name: module},
     metric=("miou", "max"),
     inspect=common.predictor(config, module, modality, feature=True),

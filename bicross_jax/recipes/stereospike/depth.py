@@ -140,19 +140,10 @@ def augmented(config, key: jax.Array, batch: Mapping[str, jax.Array]) -> dict[st
 
 def batch_spec(config) -> dict[str, jax.ShapeDtypeStruct]:
   """The fields of a training batch, shapes and dtypes of one example."""
-  data, see = config.data, config.input
-  size = (data.height, data.width)
-  spec = {"depth": jax.ShapeDtypeStruct(size, jnp.float32)}
-  if see.modality == "events":
-    shape = (*size, see.steps * see.slices, common.CAMERA * data.cameras)
-    spec["events"] = jax.ShapeDtypeStruct(shape, jnp.uint8)
-  else:
-    spec["spike"] = jax.ShapeDtypeStruct((*size, data.steps // 8), jnp.uint8)
-  if config.augment.reverse_time:
-    spec["depth_before"] = spec["depth"]
-  if common.is_stateful(config):
-    spec["reset"] = jax.ShapeDtypeStruct((), jnp.bool_)
-  return spec
+  names = ["depth", "events" if config.input.modality == "events" else "spike"]
+  names += ["depth_before"] if config.augment.reverse_time else []
+  names += ["reset"] if common.is_stateful(config) else []
+  return train_state.example(config.data, *names)
 
 
 def _memory(config, see, variables):
