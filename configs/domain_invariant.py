@@ -154,9 +154,8 @@ def _make_synthetic(config, scenario: str) -> None:
       "source", follow=(*sections.FOLLOW, "model", "loss.max_depth", "loss.mask")
     )
   if stage == "ssrl":
-    config.ssrl.decoder = (
-      "given"  # a fresh one would have to learn depth in the few steps that are left
-    )
+    # A fresh decoder would have to learn depth in the few steps that are left.
+    config.ssrl.decoder = "given"
   if stage == "translation":
     config.discriminator.width = 4 if small else 8
     config.optim.gan_lr = 2e-3

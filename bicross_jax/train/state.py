@@ -145,7 +145,11 @@ def example(section: Any, *names: str) -> dict[str, jax.ShapeDtypeStruct]:
   Args:
     section: of a config that names data. Maps are as large as it says; `steps` are of spikes, `bins` and
       `cameras` of events.
-    *names: of `fields.FIELDS`; maps, or others that a recipe may train on.
+    *names: of `fields.FIELDS` (docs/architecture.md): maps, [H, W, ...]; intrinsics, [3, 3]; a baseline and
+      `reset`, which are scalars.
+
+  Raises:
+    KeyError: there is no such field.
   """
   behind = {  # axes after those of pixels
     "rgb": lambda: (3,),

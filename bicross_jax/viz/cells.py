@@ -81,8 +81,8 @@ def inputs(example: Example, scales: Scales) -> dict[tuple[int, str], panels.Cel
 
 def made(maps: Mapping[str, np.ndarray]) -> dict[str, panels.Cell]:
   """{title: cell} of the pictures `MADE` among a network's predictions, float[h, w, 3] in 0..1."""
-  grey = lambda x: np.round(255 * np.clip(np.nan_to_num(x), 0, 1)).astype(np.uint8)
-  return {title: panels.Cell(grey(maps[name])) for name, title in MADE.items() if name in maps}
+  drawn = lambda x: np.round(255 * np.clip(np.nan_to_num(x), 0, 1)).astype(np.uint8)
+  return {title: panels.Cell(drawn(maps[name])) for name, title in MADE.items() if name in maps}
 
 
 def uncertainty(uncertainty: np.ndarray, scales: Scales) -> panels.Cell:
