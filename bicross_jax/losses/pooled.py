@@ -9,6 +9,8 @@ devices (`pmean` after `grad`) it equals the gradient that one device would find
 import jax
 import jax.numpy as jnp
 
+from bicross_jax.ops import collective
+
 
 def same_shape(**arrays: jax.Array) -> None:
   """Refuses arrays of different shapes.
@@ -27,7 +29,7 @@ def total(x: jax.Array, axis_name: str | None = None) -> jax.Array:
   float64 stays what it is.
   """
   local = jnp.sum(x, dtype=jnp.promote_types(x.dtype, jnp.float32))
-  return local if axis_name is None else jax.lax.psum(local, axis_name)
+  return collective.total(local, axis_name)
 
 
 def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
@@ -51,7 +53,7 @@ def masked_mean(x: jax.Array, mask: jax.Array, axis_name: str | None = None) -> 
 def mean(x: jax.Array, axis_name: str | None = None) -> jax.Array:
   """Mean of all elements over all devices, each of which has as many: float32[]."""
   local = jnp.mean(x, dtype=jnp.promote_types(x.dtype, jnp.float32))
-  return local if axis_name is None else jax.lax.pmean(local, axis_name)
+  return collective.mean(local, axis_name)
 
 
 def masked_median(x: jax.Array, mask: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -98,7 +100,7 @@ def ranked(
 def _count(selected, axis_name):
   """int32[], over all devices."""
   local = jnp.sum(selected, dtype=jnp.int32)
-  return local if axis_name is None else jax.lax.psum(local, axis_name)
+  return collective.total(local, axis_name)
 
 
 def _ordered_code(x):

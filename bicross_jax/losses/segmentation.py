@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.losses import pooled
+from bicross_jax.ops import collective
 
 _IGNORE = 255
 _LEAST = 16  # one in so many pixels counts as hard, at least
@@ -133,7 +134,7 @@ def distribution(a: jax.Array, b: jax.Array, *, axis_name: str | None = None) ->
 
   def shares(logits):
     p = jax.nn.softmax(logits).mean((0, 1, 2))
-    return p if axis_name is None else jax.lax.pmean(p, axis_name)
+    return collective.mean(p, axis_name)
 
   p, q = jax.lax.stop_gradient(shares(a)), shares(b)
   return (p * (jnp.log(p + _EMPTY) - jnp.log(q + _EMPTY))).sum()

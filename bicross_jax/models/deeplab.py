@@ -172,7 +172,7 @@ class DeepLab(nn.Module):
         bounded = self.reconstruction == "dual_v2"
         image = deeplab_image.Deconvolved(bounded, self.dtype, name="deconvolved")(y)
       y = layers.Conv(deeplab_image.COLOURS, 1, dtype=self.dtype, name="pointwise")(logits)
-      norm = layers.batch_norm("pointwise_norm", train=train, axis_name=self.axis_name)
+      norm = layers.BatchNorm(train, self.axis_name, name="pointwise_norm")
       pointwise = nn.relu(norm(y.astype(jnp.float32)))
     if self.auxiliary:
       head = layers.Conv(self.classes, 1, bias=False, dtype=self.dtype, name="auxiliary")

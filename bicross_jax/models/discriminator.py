@@ -52,10 +52,12 @@ class PatchDiscriminator(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> DiscriminatorOutput:
-    """With `train`, batch norms take the batch's statistics and update `batch_stats` (apply it mutable)."""
+  def __call__(
+    self, x: jax.Array, train: bool = False, views: tuple[bool, ...] = (True,)
+  ) -> DiscriminatorOutput:
+    """With `train`, batch norms take the statistics of each of `views` and update `batch_stats` (apply it mutable)."""
     t2net.check(x, self.in_channels, multiple=1, least=3 * 2**self.layers)
-    style, last = t2net.style(self, train), self.layers + 1
+    style, last = t2net.style(self, train, views), self.layers + 1
     bias = self.norm == "instance"
     x = style.activate(style.conv("conv0", x, self.width, 4, stride=2, padding=_PADDING, bias=bias))
     for i in range(1, last):

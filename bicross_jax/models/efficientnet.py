@@ -105,11 +105,13 @@ class Block(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool, drop_connect: bool) -> jax.Array:
+  def __call__(
+    self, x: jax.Array, train: bool, drop_connect: bool, views: tuple[bool, ...]
+  ) -> jax.Array:
     """`drop_connect` draws from the key "drop_connect"."""
     given, channels = x, x.shape[-1]
     conv = functools.partial(layers.Conv, kernel=1, dtype=self.dtype)
-    norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name, dtype=self.dtype)
+    norm = functools.partial(batch_norm, self.axis_name, self.dtype, train, views)
     if self.expand > 1:
       x = conv(self.expand * channels, bias=False, name="expand")(x)
       x = nn.silu(norm("expand_norm", x))
@@ -152,7 +154,11 @@ class EfficientNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, train: bool = False, drop_connect: bool = False
+    self,
+    x: jax.Array,
+    train: bool = False,
+    drop_connect: bool = False,
+    views: tuple[bool, ...] = (True,),
   ) -> list[jax.Array]:
     """Maps of float[B, H, W, 3] in -1..1.
 
@@ -160,11 +166,12 @@ class EfficientNet(nn.Module):
       x: the images; H and W are multiples of 32.
       train: whether batch norms take the batch's statistics and update `batch_stats`.
       drop_connect: whether blocks are left out at random (Huang et al. 2016), by the key "drop_connect".
+      views: of the batch, each with statistics of its own in training (`layers.BatchNorm`).
     """
     if self.variant not in VARIANTS:
       raise ValueError(f"no EfficientNet {self.variant!r}; there are {', '.join(VARIANTS)}")
     variant = VARIANTS[self.variant]
-    norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name, dtype=self.dtype)
+    norm = functools.partial(batch_norm, self.axis_name, self.dtype, train, views)
     conv = functools.partial(layers.Conv, bias=False, dtype=self.dtype)
     x = conv(variant.narrow(STEM), 3, 2, padding=(0, 1), name="stem")(x)
     x, maps, before = nn.silu(norm("stem_norm", x)), [], 0
@@ -181,7 +188,7 @@ class EfficientNet(nn.Module):
           self.dtype,
           name=f"stage{i}_{k}",
         )
-        x, before = block(x, train, drop_connect), before + 1
+        x, before = block(x, train, drop_connect, views), before + 1
       if i in _TAPPED:
         maps.append(x)
     x = nn.silu(norm("head_norm", conv(variant.narrow(HEAD), 1, name="head")(x)))
@@ -189,10 +196,7 @@ class EfficientNet(nn.Module):
 
 
 def batch_norm(
-  name: str, x: jax.Array, *, train: bool, axis_name: str | None, dtype: Any
+  axis_name: str | None, dtype: Any, train: bool, views: tuple[bool, ...], name: str, x: jax.Array
 ) -> jax.Array:
-  """EfficientNet's batch norm of a map, inside of a module."""
-  layer = layers.batch_norm(
-    name, train=train, axis_name=axis_name, momentum=MOMENTUM, epsilon=EPSILON
-  )
-  return layer(x.astype(jnp.float32)).astype(dtype)
+  """EfficientNet's batch norm of a map, inside of a module; see `layers.BatchNorm`."""
+  return layers.BatchNorm(train, axis_name, MOMENTUM, EPSILON, views, name=name)(x).astype(dtype)

@@ -49,9 +49,9 @@ class Decoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self, maps: Sequence[jax.Array], train: bool = False
+    self, maps: Sequence[jax.Array], train: bool = False, views: tuple[bool, ...] = (True,)
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    style = t2net.style(self, train)
+    style = t2net.style(self, train, views)
     narrow = efficientnet.VARIANTS[self.variant].narrow
     x, features = maps[-1], []
     for (name, width), skip in zip(DECODER, [*maps[-2::-1], None], strict=True):
@@ -96,6 +96,7 @@ class EfficientNetUNet(nn.Module):
     train: bool = False,
     train_encoder: bool | None = None,
     drop_connect: bool | None = None,
+    views: tuple[bool, ...] = (True,),
   ) -> EfficientNetUNetOutput:
     """Both parts; each can also be applied alone, by `method="encode"` and `method="decode"`.
 
@@ -106,24 +107,29 @@ class EfficientNetUNet(nn.Module):
       train_encoder: the same of the encoder's; None: as `train`.
       drop_connect: whether blocks of the encoder are left out at random, by the key "drop_connect" (among
         `rngs`); None: as `train`. A frozen encoder may do so too, as the authors' does.
+      views: of the batch, each with statistics of its own in training (`layers.BatchNorm`).
     """
     encoder = train if train_encoder is None else train_encoder
-    maps = self.encode(x, encoder, train if drop_connect is None else drop_connect)
-    depth, features = self.decode(maps, train)
+    maps = self.encode(x, encoder, train if drop_connect is None else drop_connect, views)
+    depth, features = self.decode(maps, train, views)
     return EfficientNetUNetOutput(depth, features, maps)
 
   def encode(
-    self, x: jax.Array, train: bool = False, drop_connect: bool = False
+    self,
+    x: jax.Array,
+    train: bool = False,
+    drop_connect: bool = False,
+    views: tuple[bool, ...] = (True,),
   ) -> tuple[jax.Array, ...]:
     """The maps of the encoder."""
     t2net.check(x, self.in_channels, multiple=32, least=64)
-    return tuple(self.encoder(x, train, drop_connect))
+    return tuple(self.encoder(x, train, drop_connect, views))
 
   def decode(
-    self, maps: Sequence[jax.Array], train: bool = False
+    self, maps: Sequence[jax.Array], train: bool = False, views: tuple[bool, ...] = (True,)
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """(depth, features) out of the maps of the encoder."""
-    return self.decoder(maps, train)
+    return self.decoder(maps, train, views)
 
   @property
   def INITIALISERS(self) -> initialise.Rules:

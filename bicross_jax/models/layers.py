@@ -183,29 +183,47 @@ def mean_pool(x: jax.Array) -> jax.Array:
   return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def batch_norm(
-  name: str, *, train: bool, axis_name: str | None, momentum: float = 0.9, epsilon: float = 1e-5
-) -> nn.BatchNorm:
+class BatchNorm(nn.Module):
   """Batch normalisation (Ioffe and Szegedy 2015) in float32, as torch's unless it is told otherwise.
 
   Running variances are those of the batch, where torch's are n / (n - 1) times as large.
 
-  Args:
-    name: of the module.
+  Attributes:
     train: whether the batch's own statistics are taken, over `axis_name` where it is given.
     axis_name: a mapped axis that the batch is split over, or None.
     momentum: what the running statistics keep of themselves (torch's 0.1 is 0.9 here).
     epsilon: added to the variance.
+    views: in training, one for each of equally many rows of the batch that follow each other and have statistics of
+      their own: whether the running ones go on with them, in this order. So several pictures of a scene pass at once as they
+      would one after the other.
   """
-  return nn.BatchNorm(
-    use_running_average=not train,
-    momentum=momentum,
-    epsilon=epsilon,
-    axis_name=axis_name if train else None,
-    use_fast_variance=False,
-    dtype=jnp.float32,
-    name=name,
-  )
+
+  train: bool
+  axis_name: str | None
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  views: tuple[bool, ...] = (True,)
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """float[B, ..., C] -> float32[B, ..., C]; in training it updates `batch_stats` (apply it mutable)."""
+    x, shape = x.astype(jnp.float32), x.shape[-1:]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+    variance = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+    if self.is_initializing():  # there need not be a mapped axis yet
+      return x
+    if not self.train:
+      along = lambda values: values.reshape((1,) * (x.ndim - 1) + shape)
+      inverse = jax.lax.rsqrt(variance.value + self.epsilon) * scale
+      return (x - along(mean.value)) * along(inverse) + along(bias)
+    y, *seen = norm.batch_norm(x, scale, bias, self.epsilon, len(self.views), self.axis_name)
+    for running, values in zip((mean, variance), seen):
+      for value, remembered in zip(values, self.views, strict=True):
+        if remembered:
+          running.value = self.momentum * running.value + (1 - self.momentum) * value
+    return y
 
 
 def conv_norm(
@@ -223,13 +241,13 @@ def conv_norm(
   """Convolution without bias, and batch norm: float[B, H, W, C] -> dtype[B, ceil(H/s), ceil(W/s), features].
 
   They are the modules "conv" + name and "norm" + name of the one that calls this. `features` to
-  `dilation` and `dtype` as of `Conv`, `train` and `axis_name` as of `batch_norm`.
+  `dilation` and `dtype` as of `Conv`, `train` and `axis_name` as of `BatchNorm`.
   """
   conv = Conv(
     features, kernel, stride, dilation=dilation, bias=False, dtype=dtype, name=f"conv{name}"
   )
-  norm = batch_norm(f"norm{name}", train=train, axis_name=axis_name)
-  return norm(conv(x).astype(jnp.float32)).astype(dtype)
+  norm = BatchNorm(train, axis_name, name=f"norm{name}")
+  return norm(conv(x)).astype(dtype)
 
 
 def narrow(width: int, divisor: int) -> int:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax import errors
-from bicross_jax.models import dpt
+from bicross_jax.models import dpt, layers
 
 
 class ProjectionHead(nn.Module):
@@ -49,14 +49,5 @@ class ProjectionHead(nn.Module):
     dtype: Any = jnp.dtype(self.dtype)
     x = x.astype(jnp.float32).mean((1, 2))
     x = nn.Dense(self.hidden, dtype=dtype, name="linear1")(x)
-    norm = nn.BatchNorm(
-      use_running_average=not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      axis_name=self.axis_name,
-      use_fast_variance=False,
-      dtype=jnp.float32,
-      name="norm",
-    )
-    x = nn.relu(norm(x.astype(jnp.float32)))
+    x = nn.relu(layers.BatchNorm(train, self.axis_name, name="norm")(x))
     return nn.Dense(self.features, dtype=dtype, name="linear2")(x).astype(jnp.float32)

@@ -43,14 +43,17 @@ class SimSiamHead(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> SimSiamOutput:
-    """With `train`, batch norms take the batch's statistics and update `batch_stats` (apply it mutable)."""
+  def __call__(
+    self, x: jax.Array, train: bool = False, views: tuple[bool, ...] = (True,)
+  ) -> SimSiamOutput:
+    """With `train`, batch norms take the statistics of each of `views` and update `batch_stats` (apply it mutable)."""
     channels = self.in_channels
     t2net.check(x, channels, multiple=1, least=1)
 
     def layer(name, x, features):
-      x = layers.Conv(features, 1, dtype=self.dtype, name=name)(x).astype(jnp.float32)
-      return layers.batch_norm(f"{name}_norm", train=train, axis_name=self.axis_name)(x)
+      x = layers.Conv(features, 1, dtype=self.dtype, name=name)(x)
+      norm = layers.BatchNorm(train, self.axis_name, views=views, name=f"{name}_norm")
+      return norm(x)
 
     for i in (1, 2):
       x = nn.relu(layer(f"projector{i}", x, channels))

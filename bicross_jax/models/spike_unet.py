@@ -47,7 +47,7 @@ class DoubleConv(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     for i, width in enumerate((self.inner, self.features), 1):
       x = layers.Conv(width, 3, bias=False, dtype=self.dtype, name=f"conv{i}")(x)
-      norm = layers.batch_norm(f"norm{i}", train=train, axis_name=self.axis_name)
+      norm = layers.BatchNorm(train, self.axis_name, name=f"norm{i}")
       x = nn.relu(norm(x.astype(jnp.float32))).astype(self.dtype)
     return x
 

@@ -295,7 +295,7 @@ class StereoSpikeANN(UNet):
     if self.activation not in ACTIVATIONS:
       raise ValueError(f"no activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}")
     x = ACTIVATIONS[self.activation](x)
-    norm = layers.batch_norm(f"{name}_norm", train=train, axis_name=self.axis_name)
+    norm = layers.BatchNorm(train, self.axis_name, name=f"{name}_norm")
     return norm(x), None
 
 

@@ -42,7 +42,8 @@ class Style(NamedTuple):
   Attributes:
     activate: map -> map.
     norm: one of NORMS.
-    train: whether a batch norm takes the batch's own statistics.
+    train: whether a batch norm takes the batch's own statistics, those of each of `views`.
+    views: as of `layers.BatchNorm`.
     axis_name: mapped axis over which batch statistics are pooled in training, or None.
     dtype: compute type.
   """
@@ -50,6 +51,7 @@ class Style(NamedTuple):
   activate: Callable[[jax.Array], jax.Array]
   norm: str
   train: bool
+  views: tuple[bool, ...]
   axis_name: str | None
   dtype: Any
 
@@ -60,12 +62,11 @@ class Style(NamedTuple):
 
   def normalise(self, name: str, x: jax.Array) -> jax.Array:
     """A norm, inside of a module: over the batch, with scale and bias, or over each image, without."""
-    x = x.astype(jnp.float32)
     if self.norm == "batch":
-      x = layers.batch_norm(name, train=self.train, axis_name=self.axis_name)(x)
+      x = layers.BatchNorm(self.train, self.axis_name, views=self.views, name=name)(x)
     else:
       (b, h, w, c), ones = x.shape, jnp.ones(x.shape[-1:])
-      pixels = x.reshape(b, h * w, c)
+      pixels = x.astype(jnp.float32).reshape(b, h * w, c)
       x = norm.group_norm(pixels, ones, jnp.zeros_like(ones), c, _EPSILON).reshape(x.shape)
     return x.astype(self.dtype)
 
@@ -75,7 +76,7 @@ class Style(NamedTuple):
     return self.activate(self.normalise(f"norm{i}", x))
 
 
-def style(module: nn.Module, train: bool) -> Style:
+def style(module: nn.Module, train: bool, views: tuple[bool, ...] = (True,)) -> Style:
   """That of a network, from its attributes `norm`, `activation`, `axis_name` and `dtype`.
 
   With the activation "prelu" the module gets the parameter `negative_slope`, float32[1].
@@ -93,7 +94,7 @@ def style(module: nn.Module, train: bool) -> Style:
     activate = lambda x: nn.leaky_relu(x, _LEAK)
   else:
     activate = nn.relu
-  return Style(activate, module.norm, train, module.axis_name, module.dtype)
+  return Style(activate, module.norm, train, views, module.axis_name, module.dtype)
 
 
 class Down(nn.Module):

@@ -53,10 +53,12 @@ class T2NetUNet(nn.Module):
   in_channels = 3
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> T2NetUNetOutput:
-    """With `train`, batch norms take the batch's statistics and update `batch_stats` (apply it mutable)."""
+  def __call__(
+    self, x: jax.Array, train: bool = False, views: tuple[bool, ...] = (True,)
+  ) -> T2NetUNetOutput:
+    """With `train`, batch norms take the statistics of each of `views` and update `batch_stats` (apply it mutable)."""
     t2net.check(x, self.in_channels, multiple=16, least=96)
-    style = t2net.style(self, train)
+    style = t2net.style(self, train, views)
     maps = [layers.mean_pool(style.layer(1, x, self.width, 7, reflect=True))]
     for i in (1, 2, 3):
       block = t2net.Down(2**i * self.width, name=f"down{i + 1}")

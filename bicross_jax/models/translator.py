@@ -54,10 +54,12 @@ class Translator(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> TranslatorOutput:
-    """With `train`, batch norms take the batch's statistics and update `batch_stats` (apply it mutable)."""
+  def __call__(
+    self, x: jax.Array, train: bool = False, views: tuple[bool, ...] = (True,)
+  ) -> TranslatorOutput:
+    """With `train`, batch norms take the statistics of each of `views` and update `batch_stats` (apply it mutable)."""
     t2net.check(x, self.in_channels, multiple=4, least=8)
-    style = t2net.style(self, train)
+    style = t2net.style(self, train, views)
     x = style.layer(1, x, self.width, 7, reflect=True)
     seen = []
     for i in (1, 2):

@@ -9,6 +9,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from bicross_jax.ops import collective
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
@@ -86,6 +88,68 @@ def _over_group(values, groups):
 
 
 group_norm.defvjp(_group_forward, _group_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def batch_norm(
+  x: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  eps: float,
+  views: int = 1,
+  axis_name: str | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Batch normalisation (Ioffe and Szegedy 2015) by the statistics of the batch.
+
+  Args:
+    x: float32[views * B, ..., C]: equally many rows of every view, one view after the other.
+    scale, bias: float32[C], applied after the normalisation.
+    eps: added to the variance.
+    views: number of parts of the batch, each of which is normalised by its own statistics.
+    axis_name: the mapped axis that every view is split over, or None.
+
+  Returns:
+    (float32 like x, means float32[views, C], variances float32[views, C]: those of the batch, not n / (n - 1)
+    times as large). No gradient comes back through the statistics.
+  """
+  return _batch_forward(x, scale, bias, eps, views, axis_name)[0]
+
+
+def _batch_forward(x, scale, bias, eps, views, axis_name):
+  by_view = _by_view(x, views)
+  over = tuple(range(1, by_view.ndim - 1))
+  mean = collective.mean(by_view.mean(over), axis_name)
+  centred = by_view - _along(mean, by_view)
+  variance = collective.mean((centred**2).mean(over), axis_name)
+  inverse = jax.lax.rsqrt(variance + eps)
+  y = centred * _along(inverse * scale[None], by_view) + _along(bias[None], by_view)
+  return (y.reshape(x.shape), mean, variance), (x, mean, inverse, scale)
+
+
+def _batch_backward(eps, views, axis_name, kept, given):
+  del eps
+  x, mean, inverse, scale = kept
+  x, dy = _by_view(x, views), _by_view(given[0], views)
+  over = tuple(range(1, x.ndim - 1))
+  normalised = (x - _along(mean, x)) * _along(inverse, x)
+  d_bias, d_scale = dy.sum(over), _summable(dy * normalised).sum(over)  # [views, C]
+  rows = x.size // d_bias.size
+  shift, stretch = (collective.mean(total / rows, axis_name) for total in (d_bias, d_scale))
+  dx = (dy - _along(shift, x) - normalised * _along(stretch, x)) * _along(inverse * scale[None], x)
+  return dx.reshape(given[0].shape), d_scale.sum(0), d_bias.sum(0)
+
+
+def _by_view(x, views):
+  """[views * B, ..., C] -> [views, B, ..., C]."""
+  return x.reshape(views, -1, *x.shape[1:])
+
+
+def _along(values, x):
+  """[views or 1, C] -> [views or 1, 1, ..., C], as x has axes."""
+  return values.reshape(len(values), *(1,) * (x.ndim - 2), -1)
+
+
+batch_norm.defvjp(_batch_forward, _batch_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

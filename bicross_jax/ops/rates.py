@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from bicross_jax.ops import collective
+
 _LEAST = 1e-3  # of a spread, against pixels that never change
 
 
@@ -38,7 +40,7 @@ def moments(packed: jax.Array, *, axis_name: str | None = None) -> Moments:
   rates = jax.lax.population_count(packed).astype(jnp.float32) / 4 - 1
   found = Moments(rates.mean((0, 3)), (rates**2).mean((0, 3)))
   found = jax.tree.map(lambda m: (m + m[:, ::-1]) / 2, found)
-  return found if axis_name is None else jax.lax.pmean(found, axis_name)
+  return collective.mean(found, axis_name)
 
 
 def none_yet(size: tuple[int, int]) -> Moments:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 from bicross_jax import errors, folders
+from bicross_jax.ops import collective
 from bicross_jax.train.state import AXIS, Batch, Carry, Predictions, TrainState, Variables
 
 _M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
@@ -83,7 +84,7 @@ def _body(train_step):
   def body(state, batch, key):
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
     state, metrics = train_step(state, batch, key)
-    return state, jax.lax.psum(metrics, AXIS)
+    return state, collective.total(metrics, AXIS)
 
   return body
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from bicross_jax import errors
+from bicross_jax.ops import collective
 from bicross_jax.train import packing
 from bicross_jax.train.schedules import Schedule, constant, schedule
 from bicross_jax.train.state import AXIS, Metrics, TrainState, Variables
@@ -246,8 +247,7 @@ def step(
     `learning_rates`). `aux` differs by device where loss_fn made it so.
   """
   (loss, (parts, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-  if axis_name is not None and jax.lax.axis_size(axis_name) > 1:  # else XLA copies every gradient
-    grads = jax.lax.pmean(grads, axis_name)
+  grads = collective.mean(grads, axis_name)
   updates, opt_state = transform.update(grads, opt_state, params)
   params = optax.apply_updates(params, updates)
   values = {"loss": loss, **parts, "grad_norm": _norm(grads), **learning_rates(opt_state)}
@@ -289,7 +289,10 @@ def take_step(
   """
   params, opt_state, metrics, stats = step(transform, loss_fn, state.params, state.opt_state)
   state = state.replace(
-    step=state.step + 1, params=params, opt_state=opt_state, batch_stats=jax.lax.pmean(stats, AXIS)
+    step=state.step + 1,
+    params=params,
+    opt_state=opt_state,
+    batch_stats=collective.mean(stats, AXIS),
   )
   return state, metrics
 

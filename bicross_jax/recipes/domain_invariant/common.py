@@ -3,7 +3,7 @@
 The equations are those of docs/systems/domain_invariant.md (Akada et al., WACV 2022).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,6 +48,11 @@ def initialise(config, module, key: jax.Array) -> dict[str, Any]:
 def picture(batch: Mapping[str, jax.Array]) -> jax.Array:
   """What networks see of `rgb`, float32[B, H, W, 3] in -1..1."""
   return inputs.rgb_input(batch["rgb"], batch["rgb"].shape[1:3])
+
+
+def apart(together: jax.Array, views: Sequence[jax.Array]) -> list[jax.Array]:
+  """What a pass gave of views that passed it together, equally many rows of each: one array a view."""
+  return jnp.split(together, len(views))
 
 
 def augmented(config, key: jax.Array, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

@@ -45,19 +45,16 @@ def create(config) -> train_state.Recipe:
 
     def look(params, train):
       """(depth of source, target, translated source and translated target, statistics)."""
-      said, stats = [], state.batch_stats
-      for i, x in enumerate(views):
-        output, updates = module.apply(
-          {"params": params, "batch_stats": stats},
-          x,
-          train=train,
-          drop_connect=True,
-          mutable=["batch_stats"],
-          rngs={"drop_connect": jax.random.fold_in(keys[2], i)},
-        )
-        stats = {**stats, **updates["batch_stats"]} if train else stats
-        said.append(output.depth)
-      return said, stats
+      output, updates = module.apply(
+        {"params": params, "batch_stats": state.batch_stats},
+        jnp.concatenate(views),
+        train=train,
+        drop_connect=True,
+        views=(True,) * len(views),
+        mutable=["batch_stats"],
+        rngs={"drop_connect": keys[2]},
+      )
+      return common.apart(output.depth, views), {**state.batch_stats, **updates["batch_stats"]}
 
     def loss_fn(params):
       if config.freeze_bn != "never":

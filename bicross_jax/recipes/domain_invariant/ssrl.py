@@ -56,42 +56,33 @@ def create(config) -> train_state.Recipe:
     )
 
   def train_step(state, batch, key):
-    keys = jax.random.split(key, 6)
-    views = {}
+    keys = jax.random.split(key, 3)
+    views = []  # a picture and its translation, then those of the other domain
     for k, name, generator in zip(keys, ("source", "target"), common.GENERATORS):
       x = common.picture(common.augmented(config, k, batch[name]))
-      views[name] = x, generators[generator].apply(state.frozen[generator], x).image
+      views += [x, generators[generator].apply(state.frozen[generator], x).image]
 
     def loss_fn(params):
-      stats = dict(state.batch_stats)
-
-      def look(i, x):
-        """The head's output of a view; running statistics go on."""
-        output, updates = module.apply(
-          {"params": params["task"], "batch_stats": stats["task"]},
-          x,
-          train=True,
-          train_encoder=False,
-          drop_connect=True,
-          mutable=["batch_stats"],
-          rngs={"drop_connect": keys[i]},
-        )
-        stats["task"] = stats["task"] | dict(updates["batch_stats"])
-        found, updates = head.apply(
-          {"params": params[HEAD], "batch_stats": stats[HEAD]},
-          output.features[-1],
-          train=True,
-          mutable=["batch_stats"],
-        )
-        stats[HEAD] = updates["batch_stats"]
-        return found
-
-      parts = {}
-      for i, (name, pair) in enumerate(views.items()):
-        a, b = (look(2 + 2 * i + j, x) for j, x in enumerate(pair))
-        parts[f"simsiam_{name}"] = s.weight * simsiam.simsiam(
-          (a.predicted, b.predicted), (a.projected, b.projected), AXIS
-        )
+      given = lambda name: {"params": params[name], "batch_stats": state.batch_stats[name]}
+      training = dict(train=True, views=(True,) * len(views), mutable=["batch_stats"])
+      output, task = module.apply(
+        given("task"),
+        jnp.concatenate(views),
+        train_encoder=False,
+        drop_connect=True,
+        rngs={"drop_connect": keys[2]},
+        **training,
+      )
+      found, told = head.apply(given(HEAD), output.features[-1], **training)
+      z, p = (common.apart(x, views) for x in found)
+      parts = {
+        f"simsiam_{name}": s.weight * simsiam.simsiam((p[i], p[i + 1]), (z[i], z[i + 1]), AXIS)
+        for i, name in ((0, "source"), (2, "target"))
+      }
+      stats = {
+        "task": state.batch_stats["task"] | dict(task["batch_stats"]),
+        HEAD: told["batch_stats"],
+      }
       return sum(parts.values()), (parts, stats)
 
     return optim.take_step(transform, loss_fn, state)

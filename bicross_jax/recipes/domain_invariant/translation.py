@@ -1,6 +1,6 @@
 """Stage `translation`: two generators learn to give pictures the style of the other domain, by a depth network beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bicross_jax import models
 from bicross_jax.losses import adversarial, edge_aware, pooled
 from bicross_jax.models import transfer
-from bicross_jax.ops import image_pool
+from bicross_jax.ops import collective, image_pool
 from bicross_jax.recipes.domain_invariant import common
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
@@ -94,7 +94,7 @@ def create(config) -> train_state.Recipe:
       apply = Networks(module, generators, critic, {"discriminators": judging}, stats, keys[2])
       loss = sum(
         adversarial.tell_apart(
-          apply.score(name, real[name]), apply.score(name, shown[name]), axis_name=AXIS
+          *apply.score(name, real[name], shown[name], keep=(True, True)), axis_name=AXIS
         )
         for name in DISCRIMINATORS
       )
@@ -107,7 +107,7 @@ def create(config) -> train_state.Recipe:
       step=state.step + 1,
       params=params | learning,
       opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
+      batch_stats=collective.mean(stats, AXIS),
       local=local,
     ), metrics | more
 
@@ -153,6 +153,9 @@ class Scene(NamedTuple):
 class Networks:
   """The networks of the stage in training; running statistics go on from pass to pass.
 
+  A pass has several pictures, each normalised by its own statistics, which cost one copy of the network in the
+  compiled step. `keep`: for each of them, whether the running statistics go on with it.
+
   Attributes:
     stats: batch statistics, as in the state, after the passes so far.
   """
@@ -163,37 +166,44 @@ class Networks:
     self._critic, self._params, self._key = critic, params, key
     self.stats = {name: dict(tree) for name, tree in stats.items()}
 
-  def translate(self, name: str, x: jax.Array, *, keep: bool = True) -> jax.Array:
-    """A picture through a generator; `keep`: whether its statistics are remembered."""
+  def translate(self, name: str, *pictures: jax.Array, keep: Sequence[bool]) -> list[jax.Array]:
+    """Pictures through a generator."""
     net, stats = self._modules[name], self.stats["generators"]
-    output, stats[name] = _train(
-      net, self._params["generators"][name], stats[name], x, keep, "image"
-    )
-    return output
+    output, stats[name] = _train(net, self._params["generators"][name], stats[name], pictures, keep)
+    return common.apart(output.image, pictures)
 
-  def depth(self, i: int, x: jax.Array, *, keep: bool = True) -> jax.Array:
-    """What the depth network says of picture number i of the step; the same blocks drop out for the same i."""
-    rngs = {"drop_connect": jax.random.fold_in(self._key, i)}
+  def depth(self, *pictures: jax.Array, keep: Sequence[bool]) -> list[jax.Array]:
+    """What the depth network says; other blocks drop out for every example."""
     output, self.stats["task"] = _train(
-      self._modules["task"], self._params["task"], self.stats["task"], x, keep, "depth", rngs
+      self._modules["task"],
+      self._params["task"],
+      self.stats["task"],
+      pictures,
+      keep,
+      rngs={"drop_connect": self._key},
     )
-    return output
+    return common.apart(output.depth, pictures)
 
-  def score(self, name: str, x: jax.Array, *, keep: bool = True) -> jax.Array:
+  def score(self, name: str, *pictures: jax.Array, keep: Sequence[bool]) -> list[jax.Array]:
     """What a discriminator says."""
     stats = self.stats["discriminators"]
     output, stats[name] = _train(
-      self._critic, self._params["discriminators"][name], stats[name], x, keep, "score"
+      self._critic, self._params["discriminators"][name], stats[name], pictures, keep
     )
-    return output
+    return common.apart(output.score, pictures)
 
 
-def _train(net, params, stats, x, keep, field, rngs=None):
-  """(a field of the output, statistics), in training; the old statistics where the new are not kept."""
+def _train(net, params, stats, pictures, keep, rngs=None):
+  """(output, statistics) of one pass in training."""
   output, updates = net.apply(
-    {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"], rngs=rngs
+    {"params": params, "batch_stats": stats},
+    jnp.concatenate(pictures),
+    train=True,
+    views=tuple(keep),
+    mutable=["batch_stats"],
+    rngs=rngs,
   )
-  return getattr(output, field), updates["batch_stats"] if keep else stats
+  return output, updates["batch_stats"]
 
 
 def losses(config, apply: Networks, scene: Scene):
@@ -211,28 +221,37 @@ def losses(config, apply: Networks, scene: Scene):
   absolute = lambda a, b: pooled.mean(jnp.abs(a - b), AXIS)
   smooth = lambda depth, image: loss.smooth * edge_aware.smoothness(depth, image, AXIS)
   # Norms see one domain at a time; what they remember is of their own input, or of what was made of it.
-  as_target = apply.translate("to_target", scene.source)
-  as_source = apply.translate("to_source", scene.target)
-  fool = lambda name, x: (
-    weights.adversarial * adversarial.fool(apply.score(name, x, keep=False), axis_name=AXIS)
+  as_target, same_target = apply.translate(
+    "to_target", scene.source, scene.target, keep=(True, False)
   )
-  same = lambda name, x: weights.identity * absolute(apply.translate(name, x, keep=False), x)
-  back = lambda name, x, first: weights.cycle * absolute(apply.translate(name, x), first)
-  of_translated = apply.depth(0, as_target)
-  of_target = apply.depth(1, scene.target)
-  # The same pass twice, of which XLA makes one: the generator learns by consistency alone.
-  of_styled = apply.depth(2, as_source)
-  of_styled_only = apply.depth(2, jax.lax.stop_gradient(as_source), keep=False)
-  of_source = apply.depth(3, scene.source)
+  as_source, same_source = apply.translate(
+    "to_source", scene.target, scene.source, keep=(True, False)
+  )
+  (back_at_source,) = apply.translate("to_source", as_target, keep=(True,))
+  (back_at_target,) = apply.translate("to_target", as_source, keep=(True,))
+  # The last is the third again: the generator learns by consistency alone.
+  of_translated, of_target, of_styled, of_source, of_styled_only = apply.depth(
+    as_target,
+    scene.target,
+    as_source,
+    scene.source,
+    jax.lax.stop_gradient(as_source),
+    keep=(True, True, True, True, False),
+  )
+
+  def fool(name, x):
+    (score,) = apply.score(name, x, keep=(False,))
+    return weights.adversarial * adversarial.fool(score, axis_name=AXIS)
+
   parts = {
     "g_target": fool("target", as_target),
-    "identity_target": same("to_target", scene.target),
-    "cycle_source": back("to_source", as_target, scene.source),
+    "identity_target": weights.identity * absolute(same_target, scene.target),
+    "cycle_source": weights.cycle * absolute(back_at_source, scene.source),
     "task_translated": common.supervision(config, of_translated, scene.depth),
     "smooth_target": smooth(of_target, scene.target),
     "g_source": fool("source", as_source),
-    "identity_source": same("to_source", scene.source),
-    "cycle_target": back("to_target", as_source, scene.target),
+    "identity_source": weights.identity * absolute(same_source, scene.source),
+    "cycle_target": weights.cycle * absolute(back_at_target, scene.target),
     "smooth_translated": smooth(of_styled_only, jax.lax.stop_gradient(as_source)),
     "task_source": common.supervision(config, of_source, scene.depth),
     "consistency": loss.consistency * absolute(of_styled, of_target),

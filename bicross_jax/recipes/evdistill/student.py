@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from bicross_jax import models
 from bicross_jax.losses import adversarial, pooled, segmentation
 from bicross_jax.models import motion_events
-from bicross_jax.ops import gradient
+from bicross_jax.ops import collective, gradient
 from bicross_jax.recipes.evdistill import common
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
@@ -100,7 +100,7 @@ def create(config) -> train_state.Recipe:
       step=state.step + 1,
       params=params | learning,
       opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
+      batch_stats=collective.mean(stats, AXIS),
     ), metrics
 
   modality, whose = ("frames", "frames") if config.publish == "frames" else ("events", "student")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from bicross_jax.losses import masks, pooled, residual
-from bicross_jax.ops import augment_events, inputs, label_space
+from bicross_jax.ops import augment_events, collective, inputs, label_space
 from bicross_jax.recipes.stereospike import common
 from bicross_jax.train import optim
 from bicross_jax.train import state as train_state
@@ -59,7 +59,7 @@ def create(config) -> train_state.Recipe:
       step=state.step + 1,
       params=params,
       opt_state=opt_state,
-      batch_stats=jax.lax.pmean(stats, AXIS),
+      batch_stats=collective.mean(stats, AXIS),
       local={"potentials": after} if stateful else {},
     ), metrics
 

@@ -15,9 +15,9 @@ class Encoder(nn.Module):
   axis_name: str | None
 
   @nn.compact
-  def __call__(self, x, train, drop_connect):
+  def __call__(self, x, train, drop_connect, views):
     x = nn.Conv(6, (4, 4), strides=4, name="stem")(x)
-    x = jnp.tanh(layers.batch_norm("stem_norm", train=train, axis_name=self.axis_name)(x))
+    x = jnp.tanh(layers.BatchNorm(train, self.axis_name, views=views, name="stem_norm")(x))
     y = jnp.tanh(nn.Conv(6, (1, 1), name="stage4_0")(x))
     if drop_connect:
       kept = jax.random.bernoulli(self.make_rng("drop_connect"), 0.5, (len(x), 1, 1, 1))
@@ -31,9 +31,9 @@ class Decoder(nn.Module):
   axis_name: str | None
 
   @nn.compact
-  def __call__(self, x, train):
+  def __call__(self, x, train, views):
     x = nn.Conv(6, (1, 1), name="deconv2")(x)
-    x = jnp.tanh(layers.batch_norm("norm", train=train, axis_name=self.axis_name)(x))
+    x = jnp.tanh(layers.BatchNorm(train, self.axis_name, views=views, name="norm")(x))
     x = jnp.repeat(jnp.repeat(x, 4, 1), 4, 2)
     return x, jnp.tanh(nn.Conv(1, (3, 3), name="output")(x)[..., 0])
 
@@ -46,11 +46,11 @@ class Depth(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, train=False, train_encoder=None, drop_connect=None):
+  def __call__(self, x, train=False, train_encoder=None, drop_connect=None, views=(True,)):
     encoder = train if train_encoder is None else train_encoder
     dropping = train if drop_connect is None else drop_connect
-    seen = Encoder(self.axis_name, name="encoder")(x, encoder, dropping)
-    feature, depth = Decoder(self.axis_name, name="decoder")(seen, train)
+    seen = Encoder(self.axis_name, name="encoder")(x, encoder, dropping, views)
+    feature, depth = Decoder(self.axis_name, name="decoder")(seen, train, views)
     return efficientnet_unet.EfficientNetUNetOutput(depth, (feature,), (seen,))
 
 
@@ -63,9 +63,9 @@ class Translator(nn.Module):
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, x, train=False):
+  def __call__(self, x, train=False, views=(True,)):
     seen = nn.Conv(3, (3, 3), name="conv")(x)
-    seen = jnp.tanh(layers.batch_norm("norm", train=train, axis_name=self.axis_name)(seen))
+    seen = jnp.tanh(layers.BatchNorm(train, self.axis_name, views=views, name="norm")(seen))
     return translator.TranslatorOutput(jnp.tanh(nn.Conv(3, (1, 1), name="out")(seen)), seen)
 
 
@@ -76,9 +76,9 @@ class Critic(nn.Module):
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, x, train=False):
+  def __call__(self, x, train=False, views=(True,)):
     x = nn.Conv(3, (4, 4), strides=4, name="conv")(x)
-    x = jnp.tanh(layers.batch_norm("norm", train=train, axis_name=self.axis_name)(x))
+    x = jnp.tanh(layers.BatchNorm(train, self.axis_name, views=views, name="norm")(x))
     return discriminator.DiscriminatorOutput(nn.Conv(1, (1, 1), name="score")(x)[..., 0], x)
 
 

@@ -18,7 +18,7 @@ class Segmenter(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> deeplab.DeepLabOutput:
     x = nn.Conv(4, (3, 3), name="conv")(x)
-    y = layers.batch_norm("norm", train=train, axis_name=AXIS)(x)
+    y = layers.BatchNorm(train, AXIS, name="norm")(x)
     aspp = nn.avg_pool(jnp.tanh(y), (4, 4), (4, 4))
     logits = nn.Conv(6, (1, 1), name="classes")(jnp.tanh(y))
     made = {}
