@@ -8,7 +8,7 @@ import pytest
 
 from bicross_jax import convert, errors, models
 from bicross_jax.convert import naming, network, torch_state
-from bicross_jax.models import spike_unet
+from bicross_jax.models import layers, spike_unet
 
 SMALL = dict(in_channels=16, widths=(4, 8), reduction=2)
 
@@ -31,7 +31,7 @@ class _Norm(nn.Module):
   @nn.compact
   def __call__(self, x):
     x = nn.Conv(5, (3, 3), padding=1, name="conv0")(x)
-    return nn.BatchNorm(use_running_average=True, epsilon=1e-5, name="norm0")(x)
+    return layers.BatchNorm(False, None, name="norm0")(x)
 
 
 @pytest.mark.parametrize("own", [False, True])

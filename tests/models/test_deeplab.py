@@ -10,7 +10,7 @@ import pytest
 
 from bicross_jax import convert, errors, export, models
 from bicross_jax.convert import torch_state
-from bicross_jax.models import aspp
+from bicross_jax.models import aspp, layers
 
 CASES = {"evdistill_deeplab": {}, "evdistill_dual_v3": {"reconstruction": "dual_v3"}}
 NANO = dict(layers=18, divisor=16)
@@ -228,7 +228,7 @@ def test_every_norm_pools_over_the_mapped_axis(backbone):
 
   def watch(call, args, kwargs, context):
     made = context.module
-    if isinstance(made, nn.BatchNorm):
+    if isinstance(made, layers.BatchNorm):
       seen["norms"].add((made.path, made.axis_name))
     elif made.name and made.name.startswith(("conv", "up", "out", "pointwise", "auxiliary")):
       seen["types"].add(jnp.dtype(made.dtype))

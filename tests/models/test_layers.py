@@ -116,3 +116,42 @@ def test_norms_equal_flax_and_stay_float32_inside():
   exact = layers.GroupNorm(4).apply(params, x.astype(jnp.bfloat16).astype(jnp.float32))
   assert half.dtype == jnp.bfloat16
   np.testing.assert_allclose(half.astype(jnp.float32), exact, rtol=1e-2, atol=1e-2)
+
+
+def test_batch_norm_of_views_together_is_that_of_one_after_the_other():
+  """Values, and running statistics, which go on with the views that are remembered."""
+  rng = np.random.default_rng(0)
+  views = rng.normal(2, 3, size=(3, 4, 5, 6)).astype(np.float32)
+  norm = lambda remembered: layers.BatchNorm(True, None, momentum=0.8, views=remembered)
+  start = norm((True,)).init(jax.random.key(0), views[0])
+  start = jax.tree.map(lambda x: x + rng.uniform(0.5, 1, x.shape).astype(np.float32), start)
+  stats, want = start["batch_stats"], []
+  for x, remembered in zip(views, (True, False, True), strict=True):
+    y, updates = norm((True,)).apply({**start, "batch_stats": stats}, x, mutable=["batch_stats"])
+    want.append(y)
+    stats = updates["batch_stats"] if remembered else stats
+  y, updates = norm((True, False, True)).apply(
+    start, np.concatenate(views), mutable=["batch_stats"]
+  )
+  np.testing.assert_allclose(y, np.concatenate(want), atol=1e-5)
+  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
+  jax.tree.map(close, updates["batch_stats"], stats)
+
+
+def test_batch_norm_equals_flax():
+  """In training and by running statistics; also in the statistics that it keeps."""
+  x = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6)).astype(np.float32)
+  ours = lambda train: layers.BatchNorm(train, None, 0.9, 1e-3)
+  theirs = lambda train: nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3)
+  variables = ours(True).init(jax.random.key(0), x)
+  jax.tree.map(np.testing.assert_array_equal, variables, theirs(True).init(jax.random.key(0), x))
+  for _ in range(2):
+    (a, new), (b, want) = (
+      net(True).apply(variables, x, mutable=["batch_stats"]) for net in (ours, theirs)
+    )
+    np.testing.assert_allclose(a, b, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), new, want)
+    variables = {**variables, **new}
+  np.testing.assert_allclose(
+    ours(False).apply(variables, x), theirs(False).apply(variables, x), atol=1e-6
+  )

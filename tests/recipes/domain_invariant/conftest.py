@@ -91,6 +91,18 @@ def given():
   return dict.fromkeys(("generators", "task", "weights"), variables)
 
 
+def alone(net, variables, x, i: int, views: int, *, remembered: bool = True, **options):
+  """(what a network gives of a picture, its statistics), as of view i among several, with which it shares no norm.
+
+  All others are the same picture: what drops out of it is what drops out of view i.
+  """
+  output, updates = net.apply(
+    variables, jnp.concatenate([x] * views), mutable=["batch_stats"],
+    views=tuple(remembered and k == i for k in range(views)), **options,
+  )  # fmt: skip
+  return jax.tree.map(lambda y: jnp.split(y, views)[i], output), updates["batch_stats"]
+
+
 def moved(before, after) -> set[str]:
   """Paths of the leaves that differ: "encoder/stem/kernel"."""
   differs = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)

@@ -6,7 +6,7 @@ import pytest
 
 from bicross_jax.recipes.domain_invariant import common
 from tests.recipes.devices import on_one
-from tests.recipes.domain_invariant.conftest import given, moved, named, step_on_one
+from tests.recipes.domain_invariant.conftest import alone, given, moved, named, step_on_one
 
 KEY = jax.random.key(3)
 PARTS = {"task_translated", "task_source", "smooth_target", "smooth_translated", "consistency"}
@@ -64,11 +64,10 @@ def by_hand(frozen):
     ]
     stats, said = state.batch_stats, []
     for i, x in enumerate(views):
-      output, updates = module.apply(
-        {"params": state.params, "batch_stats": stats}, x, train=train, drop_connect=True,
-        mutable=["batch_stats"], rngs={"drop_connect": jax.random.fold_in(drop, i)},
+      output, stats = alone(
+        module, {"params": state.params, "batch_stats": stats}, x, i, len(views), train=train,
+        drop_connect=True, rngs={"drop_connect": drop},
       )  # fmt: skip
-      stats = updates["batch_stats"]
       said.append(output.depth)
     return views, said, stats
 

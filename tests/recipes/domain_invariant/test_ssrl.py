@@ -8,7 +8,7 @@ from bicross_jax import models
 from bicross_jax.recipes.domain_invariant import common, ssrl
 from bicross_jax.train.state import AXIS
 from tests.recipes.devices import on_one
-from tests.recipes.domain_invariant.conftest import given, load, moved, named, step_on_one
+from tests.recipes.domain_invariant.conftest import alone, given, load, moved, named, step_on_one
 
 KEY = jax.random.key(3)
 
@@ -67,7 +67,7 @@ def by_hand(made):
   """(z and p of the four views, statistics) of networks called one by one: each domain, then its translation."""
   generators = common.translators(made.config)
   module, head = common.network(made.config), made.recipe.networks[ssrl.HEAD]
-  drops = jax.random.split(KEY, 6)
+  drop = jax.random.split(KEY, 3)[2]
 
   def run(state, batch):
     stats, found = dict(state.batch_stats), []
@@ -76,12 +76,10 @@ def by_hand(made):
       x = common.picture(batch[name])
       views += [x, generators[generator].apply(state.frozen[generator], x).image]
     for i, x in enumerate(views):
-      output, updates = module.apply(
-        {"params": state.params["task"], "batch_stats": stats["task"]},
-        x, train=True, train_encoder=False, drop_connect=True, mutable=["batch_stats"],
-        rngs={"drop_connect": drops[2 + i]},
+      output, stats["task"] = alone(
+        module, {"params": state.params["task"], "batch_stats": stats["task"]}, x, i, len(views),
+        train=True, train_encoder=False, drop_connect=True, rngs={"drop_connect": drop},
       )  # fmt: skip
-      stats["task"] = updates["batch_stats"]
       output, updates = head.apply(
         {"params": state.params["head"], "batch_stats": stats["head"]},
         output.features[-1], train=True, mutable=["batch_stats"],

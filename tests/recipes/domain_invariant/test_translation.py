@@ -9,7 +9,7 @@ from bicross_jax import models
 from bicross_jax.recipes.domain_invariant import common, translation
 from bicross_jax.train.state import AXIS
 from tests.recipes.devices import on_one
-from tests.recipes.domain_invariant.conftest import moved, named, step_on_one
+from tests.recipes.domain_invariant.conftest import alone, moved, named, step_on_one
 
 # loss -> the networks that its gradient reaches, of those that learn by it
 REACHED = {
@@ -90,9 +90,9 @@ def passes(made, nets):
   def run(params, stats, batch):
     scene, out = _scene(batch), {}
 
-    def forward(net, params, stats, x, rngs=None):
+    def forward(net, params, stats, x):
       output, updates = net.apply(
-        {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"], rngs=rngs
+        {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"]
       )
       return output, updates["batch_stats"]
 
@@ -113,10 +113,12 @@ def passes(made, nets):
       )
       out[f"same_{name}"] = output.image
     remembered["task"] = stats["task"]
-    views = (out["to_target"], scene.target, out["to_source"], scene.source)
+    views = (out["to_target"], scene.target, out["to_source"], scene.source, out["to_source"])
     for i, x in enumerate(views):
-      rngs = {"drop_connect": jax.random.fold_in(KEY, i)}
-      output, remembered["task"] = forward(module, params["task"], remembered["task"], x, rngs)
+      output, remembered["task"] = alone(
+        module, {"params": params["task"], "batch_stats": remembered["task"]}, x, i, len(views),
+        remembered=i < 4, train=True, rngs={"drop_connect": KEY},
+      )  # fmt: skip
       out[f"depth{i}"] = output.depth
     for name, x in (("target", out["to_target"]), ("source", out["to_source"])):
       score, _ = forward(critic, params["discriminators"][name], stats["discriminators"][name], x)
@@ -151,7 +153,7 @@ def test_losses_are_those_of_the_paper(made, found, passes):
     "g_source": ((out["score_source"] - 1) ** 2).mean(),
     "identity_source": 100 * absolute(out["same_to_source"], source),
     "cycle_target": 10 * absolute(out["cycle_to_target"], target),
-    "smooth_translated": smooth(out["depth2"], out["to_source"]),
+    "smooth_translated": smooth(out["depth4"], out["to_source"]),
     "task_source": task(out["depth3"]),
     "consistency": absolute(out["depth2"], out["depth1"]),
   }
@@ -180,9 +182,8 @@ def test_consistency_learns_through_both_pictures(made, nets, found, passes):
   stats = made.state.batch_stats["task"]
 
   def apart(left, right):
-    say = lambda params, i, x: module.apply(
-      {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"],
-      rngs={"drop_connect": jax.random.fold_in(KEY, i)},
+    say = lambda params, i, x: alone(
+      module, {"params": params, "batch_stats": stats}, x, i, 5, train=True, rngs={"drop_connect": KEY}
     )[0].depth  # fmt: skip
     return jnp.abs(say(left, 2, out["to_source"]) - say(right, 1, scene.target)).mean()
 
