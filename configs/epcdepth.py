@@ -54,6 +54,7 @@ def _begin(stage: str, scenario: str) -> ml_collections.ConfigDict:
       data=sections.world(),
       model=dict(
         name="epcdepth",
+        encoder="resnet",  # or rsu
         layers=50 if stage == "resnet50" else 18,
         divisor=4 if stage == "tiny" else 1,
         decoder="full_scale",  # or plain

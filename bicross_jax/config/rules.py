@@ -137,6 +137,7 @@ _DATA: Rules = {
   "binning": one_of("timestamps", "legacy"),
   "closing": flag(),
   "sensors": several(text(r"\w+", "the name of a field")),
+  "baseline": number(0),
   "scenes": whole(0, SEEDS - 1),
   "train": whole(0),
   "validation": whole(0),

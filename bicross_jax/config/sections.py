@@ -77,6 +77,7 @@ def world(domain: str = "clear") -> ConfigDict:
       bins=1,  # of event counts: parts of equal length that an event window is divided into
       cameras=2,  # of event counts: 1 is the left camera alone
       sensors=(),  # the fields that are rendered; (): all
+      baseline=0.0,  # metres between the cameras of a stereo pair; 0: as the domain has them
       scenes=0,  # which of the domain's scenes: another number, other ones
       train=500,
       validation=100,

@@ -76,6 +76,7 @@ class World(DataSet):
     parameters = {name: config[name] for name in ("domain", "height", "width", "steps", *PARTS)}
     parameters["sensors"] = _sensors(config)
     parameters["seed"] = config.get("scenes", 0)
+    parameters["baseline"] = config.get("baseline", 0.0)
     parameters["windows"] = max(1, config.get("sequence", 0))
     if set(COUNTED) & set(parameters["sensors"]):
       parameters["bins"] = config.get("bins", 1)
@@ -85,12 +86,12 @@ class World(DataSet):
 
   def camera(self, config: Any) -> tuple[float, float]:
     """That of the domain's rig; see `DataSet.camera`."""
-    rig = domains.DOMAINS[config.domain].rig
+    rig = _domain(config).rig
     return rig.focal, rig.baseline
 
   def drive(self, config: Any, count: int, fps: float) -> Iterator[dict[str, np.ndarray]]:
     """A drive through scenes, the same in all domains; see `DataSet.drive`."""
-    sensors, domain = _sensors(config), domains.DOMAINS[config.domain]
+    sensors, domain = _sensors(config), _domain(config)
     frames = drive.frames(
       jax.random.fold_in(jax.random.key(0), zlib.crc32(b"drive")),
       domain,
@@ -106,6 +107,12 @@ class World(DataSet):
       key = f"{config.domain}, drive, {i / fps:.1f} s"
       fields = completed(frame, domain, sensors)
       yield {"key": key, "reset": np.bool_(drive.begins(i, fps)), **fields}
+
+
+def domain_of(name: str, baseline: float = 0.0) -> domains.Domain:
+  """A domain of the world by its name; its stereo pairs are `baseline` metres apart, or as its rig has them (0)."""
+  domain = domains.DOMAINS[name]
+  return domain._replace(rig=domain.rig._replace(baseline=baseline)) if baseline else domain
 
 
 def rate(sensors: tuple[str, ...]) -> float:
@@ -135,6 +142,10 @@ def completed(
   focal = domain.rig.focal * target.shape[1]
   hint = depth_hints.hints(target, partner, domain.rig.baseline, focal)
   return {name: hint if name == HINT else frame[name] for name in sensors}
+
+
+def _domain(config) -> domains.Domain:
+  return domain_of(config.domain, config.get("baseline", 0.0))
 
 
 def _sensors(config) -> tuple[str, ...]:

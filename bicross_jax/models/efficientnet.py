@@ -106,7 +106,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, train: bool, drop_connect: bool, views: tuple[bool, ...]
+    self, x: jax.Array, train: bool, drop_connect: bool, views: tuple[bool, ...] = (True,)
   ) -> jax.Array:
     """`drop_connect` draws from the key "drop_connect"."""
     given, channels = x, x.shape[-1]

@@ -40,7 +40,8 @@ class EPCDepth(nn.Module):
   What no output is read from (the encoder's maps in prediction) is not computed under `jax.jit`.
 
   Attributes:
-    layers: of the ResNet: 18, 34, 50, 101, 152.
+    encoder: "resnet", or "rsu" (`rsu.Encoder`; ours).
+    layers: of the ResNet: 18, 34, 50, 101, 152; an encoder of RSUs has but one size.
     divisor: widths are those of the published network divided by it.
     decoder: "full_scale" or "plain".
     padding: of the full-scale decoder: "zeros", as published weights want it, or "reflect".
@@ -48,6 +49,7 @@ class EPCDepth(nn.Module):
     dtype: compute type.
   """
 
+  encoder: str = "resnet"
   layers: int = 18
   divisor: int = 1
   decoder: str = "full_scale"
@@ -60,16 +62,19 @@ class EPCDepth(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> EPCDepthOutput:
     self._check(x)
-    encoder = resnet.ResNet(
-      self.layers, self.divisor, axis_name=self.axis_name, dtype=self.dtype, name="encoder"
-    )
+    shared = dict(axis_name=self.axis_name, dtype=self.dtype, name="encoder")
+    if self.encoder == "rsu":
+      encoder = rsu.Encoder(self.divisor, **shared)
+    else:
+      encoder = resnet.ResNet(self.layers, self.divisor, **shared)
     maps = encoder((x - MEAN) / DEVIATION, train=train)
     return self._full_scale(maps) if self.decoder == "full_scale" else self._plain(maps)
 
   @nn.nowrap
   def _full_scale(self, maps):
+    conv = functools.partial(rsu.ConvELU, padding=self.padding, dtype=self.dtype)
     block = lambda plan, name: rsu.RSU(
-      plan[0], *(self.narrow(n) for n in plan[1:]), self.padding, self.dtype, name=name
+      conv, plan[0], *(self.narrow(n) for n in plan[1:]), name=name
     )
     head = functools.partial(rsu.Head, self.padding, self.dtype)
     x, found = maps[-1], []
@@ -105,6 +110,8 @@ class EPCDepth(nn.Module):
   @nn.nowrap
   def _check(self, x):
     """Raises ValueError for options or an input that cannot be."""
+    if self.encoder not in ("resnet", "rsu"):
+      raise ValueError(f"no encoder {self.encoder!r}; choose resnet or rsu")
     if self.decoder not in ("full_scale", "plain"):
       raise ValueError(f"no decoder {self.decoder!r}; choose full_scale or plain")
     if x.ndim != 4 or x.shape[-1] != 3 or x.shape[1] % 32 or x.shape[2] % 32 or 0 in x.shape:

@@ -125,6 +125,25 @@ def test_another_number_is_other_scenes_and_none_the_old_ones(world_config):
   assert not any((a == b).all() for a in changed for b in first)
 
 
+def test_another_baseline_is_the_same_scenes_seen_from_farther_apart(world_config):
+  """`data.baseline`; 0 says what a config without the field says."""
+  few = {"train": 1, "validation": 1, "test": 2}
+  plain, same, wide = (
+    type(world_config)({**world_config, **few, **options})
+    for options in ({}, {"baseline": 0.0}, {"baseline": 1.5})
+  )
+  kind = sets.get("world")
+  names = [kind.build(c, "data", "test").info.full_name for c in (plain, same, wide)]
+  assert names[0] == names[1] != names[2]
+  assert kind.camera(wide) == (kind.camera(plain)[0], 1.5) and kind.camera(same) == kind.camera(plain)
+  seen = ("rgb", "depth", "rgb_right", "baseline")
+  for a, b in zip(*(pipeline.open(c).truths("test", seen) for c in (plain, wide)), strict=True):
+    np.testing.assert_array_equal(a["depth"], b["depth"])
+    np.testing.assert_array_equal(a["rgb"], b["rgb"])
+    assert (a["rgb_right"] != b["rgb_right"]).mean() > 0.2
+    assert (float(a["baseline"]), float(b["baseline"])) == (pytest.approx(0.54), 1.5)
+
+
 def test_events_name_their_sensor_and_bins_and_other_sets_do_not(monkeypatch):
   kinds = (
     dict(sensors=("depth", "events")),

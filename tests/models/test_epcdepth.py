@@ -8,6 +8,7 @@ import pytest
 
 from bicross_jax import convert, errors, models
 from bicross_jax.convert import torch_state
+from bicross_jax.models import rsu
 
 # Means, corner and centre of every map for weights made from a sine, and means of the encoder's maps; from the
 # authors' code. (layers, padding): lines d0..d9.
@@ -185,6 +186,7 @@ def test_fresh_weights_are_drawn_as_torch_draws_them(divisor):
     ({}, (60, 64), "multiples of 32"),
     ({"padding": "reflect"}, (128, 256), "at least 160"),
     ({"padding": "wrap"}, (64, 64), "zeros, reflect"),
+    ({"encoder": "vgg"}, (64, 64), "resnet or rsu"),
     ({"decoder": "half"}, (64, 64), "full_scale or plain"),
     ({"layers": 19}, (64, 64), "18, 34, 50"),
   ],
@@ -200,3 +202,87 @@ def test_weights_of_another_depth_are_refused(golden):
   state = golden.weights(golden.load("epcdepth_resnet18_rsu").spec)
   with pytest.raises(errors.UserError, match="missing"):
     convert.from_torch("epcdepth", state, layers=34)
+
+
+def _units():
+  """Layers of the U-block encoder in order: (path, input channels, channels)."""
+  yield "stem/", 3, 64
+  channels = 64
+  for i, (n, middle, out, _) in enumerate(rsu.ENCODER, 1):
+    yield f"stage{i}/conv_in/", channels, out
+    for k in range(1, n + 1):
+      yield f"stage{i}/conv{k}/", out if k == 1 else middle, middle
+    for k in range(n - 1, 0, -1):
+      yield f"stage{i}/conv{k}d/", 2 * middle, middle if k > 1 else out
+    channels = out
+
+
+def test_an_encoder_of_u_blocks_has_the_published_widths():
+  """Table 1 of the paper of U2-Net, and the stem."""
+  params = _shapes(models.create("epcdepth", encoder="rsu"))["params"]["encoder"]
+  flat = traverse_util.flatten_dict(params, sep="/")
+  want = {f"{path}conv/kernel": (3, 3, a, b) for path, a, b in _units()}
+  want |= {f"{path}norm/{name}": (b,) for path, _, b in _units() for name in ("scale", "bias")}
+  assert {name: x.shape for name, x in flat.items()} == want
+
+
+def test_an_encoder_of_u_blocks_equals_pytorch():
+  torch = pytest.importorskip("torch")
+  functional, small = torch.nn.functional, rsu.Encoder(divisor=16)
+  x = _image()[:, :96]
+  variables = jax.jit(small.init)(jax.random.key(0), x)
+  rng = np.random.default_rng(0)
+  variables = jax.tree.map(lambda v: v + rng.uniform(0, 0.3, v.shape).astype(np.float32), variables)
+  flat = {
+    k: torch.tensor(np.asarray(v))
+    for k, v in traverse_util.flatten_dict(variables, sep="/").items()
+  }
+
+  def unit(path, y, dilation=1, stride=1):
+    kernel = flat[f"params/{path}/conv/kernel"].permute(3, 2, 0, 1)
+    y = functional.conv2d(y, kernel, None, stride, dilation, dilation)
+    stats = (flat[f"batch_stats/{path}/norm/{name}"] for name in ("mean", "var"))
+    scale, bias = (flat[f"params/{path}/norm/{name}"] for name in ("scale", "bias"))
+    return functional.batch_norm(y, *stats, scale, bias).relu()
+
+  def block(stage, y, n, flat_one):
+    entry = unit(f"{stage}/conv_in", y)
+    maps = [unit(f"{stage}/conv1", entry)]
+    for k in range(2, n + 1):
+      pooled = (
+        maps[-1] if flat_one or k == n else functional.max_pool2d(maps[-1], 2, 2, ceil_mode=True)
+      )
+      maps.append(
+        unit(f"{stage}/conv{k}", pooled, (1, 2, 4, 8)[k - 1] if flat_one else 1 + (k == n))
+      )
+    y = maps.pop()
+    for k in range(n - 1, 0, -1):
+      skip = maps.pop()
+      y = functional.interpolate(y, skip.shape[2:], mode="bilinear")
+      y = unit(f"{stage}/conv{k}d", torch.cat([y, skip], 1), (1, 2, 4)[k - 1] if flat_one else 1)
+    return y + entry
+
+  y, want = unit("stem", torch.tensor(x.transpose(0, 3, 1, 2)), stride=2), []
+  for i, plan in enumerate(rsu.ENCODER):
+    y = functional.max_pool2d(y, 2, 2, ceil_mode=True) if i else y
+    y = block(f"stage{i + 1}", y, plan.height, plan.flat)
+    want.append(y.permute(0, 2, 3, 1).numpy())
+  for i, (a, b) in enumerate(zip(jax.jit(small.apply)(variables, x), want, strict=True)):
+    assert a.shape[1:3] == (48 >> i, 128 >> i)
+    np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("decoder", ["full_scale", "plain"])
+def test_u_blocks_all_through(decoder):
+  """Maps of the sizes that a ResNet's have; in training the norms of the encoder learn."""
+  module = models.create("epcdepth", encoder="rsu", decoder=decoder, divisor=16)
+  x = np.repeat(_image()[:, :64, :96], 2, 0)
+  variables = models.init(module, jax.random.key(0), x.shape)
+  apply = jax.jit(lambda v, x: module.apply(v, x, train=True, mutable=["batch_stats"]))
+  out, updates = apply(variables, x)
+  resnet = models.create("epcdepth", decoder=decoder, divisor=16)
+  want = jax.eval_shape(lambda v, x: resnet.apply(v, x), _shapes(resnet), x)
+  assert [m.shape for m in out.maps] == [m.shape for m in want.maps]
+  assert all(np.isfinite(m).all() and 0 < m.min() < m.max() < 1 for m in out.maps)
+  means = traverse_util.flatten_dict(updates["batch_stats"])
+  assert len(means) == 2 * len(list(_units())) and all(np.asarray(v).any() for v in means.values())

@@ -23,7 +23,7 @@ from bicross_jax.sim import domains, drive, world
 AHEAD = 4  # examples that are being rendered, or wait to be written
 _RENDERERS = 2  # threads: some of the work of a scene fills one core only
 # Fields of the config, as they were before they were there.
-_LATER = {"sensors": world.DEFAULT, "windows": 1, "bins": 1}
+_LATER = {"sensors": world.DEFAULT, "windows": 1, "bins": 1, "baseline": 0.0}
 
 
 @dataclasses.dataclass(eq=False)
@@ -44,6 +44,7 @@ class WorldConfig(tfds.core.BuilderConfig):
     windows: examples in a row that see one scene, `data.world.rate` a second; 1: every example is
       a scene of its own.
     bins: of event counts.
+    baseline: metres between the cameras; 0: those of the domain's rig.
   """
 
   name: str = ""
@@ -59,6 +60,7 @@ class WorldConfig(tfds.core.BuilderConfig):
   sensors: tuple[str, ...] = world.DEFAULT
   windows: int = 1
   bins: int = 1
+  baseline: float = 0.0
 
   def __post_init__(self):
     content = {
@@ -69,7 +71,7 @@ class WorldConfig(tfds.core.BuilderConfig):
     for name, plain in _LATER.items():  # sets that were built before there was a choice stay
       if getattr(self, name) != plain:
         content[name] = getattr(self, name)
-    parameters = repr(domains.DOMAINS[self.domain])
+    parameters = repr(fields.domain_of(self.domain, self.baseline))
     content = [world.VERSION, parameters, sorted(content.items())]
     if world.bins_of(self.sensors, self.bins):
       content.append([world.EVENT_WINDOW, repr(world.EVENT_SENSOR), world.event_frames(self.bins)])
@@ -110,8 +112,9 @@ class World(base.Builder):
 
   def examples(self, part: str, start: int, stop: int) -> Iterator[dict]:
     config = self.builder_config
+    domain = fields.domain_of(config.domain, config.baseline)
     render = _renderer(
-      config.domain,
+      domain,
       config.height,
       config.width,
       config.steps,
@@ -120,7 +123,6 @@ class World(base.Builder):
       config.windows,
       config.bins,
     )
-    domain = domains.DOMAINS[config.domain]
     key = jax.random.key(config.seed)
     for word in (config.domain, part):
       key = jax.random.fold_in(key, zlib.crc32(word.encode()))
@@ -143,7 +145,7 @@ class World(base.Builder):
 
 @functools.lru_cache(maxsize=4)
 def _renderer(
-  domain: str,
+  domain: domains.Domain,
   height: int,
   width: int,
   steps: int,
@@ -156,19 +158,18 @@ def _renderer(
 
   One at a time: on a CPU a batch of scenes takes half as long again, as it leaves the caches.
   """
-  parameters = domains.DOMAINS[domain]
   size = dict(height=height, width=width, keyframes=keyframes, steps=steps)
 
   def alone(key, index):
     scene, sensor = jax.random.split(jax.random.fold_in(key, index))
-    seen = world.sample(scene, parameters, bins=world.bins_of(sensors, bins), **size)
-    return world.sense(sensor, seen, parameters, steps=steps, sensors=sensors, bins=bins)
+    seen = world.sample(scene, domain, bins=world.bins_of(sensors, bins), **size)
+    return world.sense(sensor, seen, domain, steps=steps, sensors=sensors, bins=bins)
 
   def in_sequence(key, index):
     scene, window = index // windows, index % windows
     key = jax.random.fold_in(key, scene)
     time = window / fields.rate(sensors)
-    return drive.frame(key, parameters, window, time, sensors=sensors, bins=bins, **size)
+    return drive.frame(key, domain, window, time, sensors=sensors, bins=bins, **size)
 
   one = jax.jit(alone if windows == 1 else in_sequence)
   return one.lower(jax.random.key(0), 0).compile(_compiler_options())

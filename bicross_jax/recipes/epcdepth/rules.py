@@ -6,6 +6,7 @@ from bicross_jax.config.rules import flag, number, one_of, whole
 
 RULES: rules.Rules = {
   "model.name": one_of("epcdepth"),
+  "model.encoder": one_of("resnet", "rsu"),
   "model.layers": rules.Rule(
     int, lambda n: None if n in (18, 34, 50, 101, 152) else "choose from 18, 34, 50, 101, 152"
   ),
