@@ -17,6 +17,24 @@ from bicross_jax.ops import resize
 PADDINGS = ("zeros", "reflect")
 
 
+class Plan(NamedTuple):
+  """Attributes of an `RSU`."""
+
+  height: int
+  middle: int
+  features: int
+  flat: bool = False
+
+
+ENCODER = (  # U2-Net's
+  Plan(7, 32, 64),
+  Plan(6, 32, 128),
+  Plan(5, 64, 256),
+  Plan(4, 128, 512),
+  Plan(4, 256, 512, flat=True),
+)
+
+
 class ConvELU(nn.Module):
   """3x3 convolution and ELU, float[B, H, W, C] -> dtype[B, H, W, features].
 
@@ -129,24 +147,6 @@ class Encoder(nn.Module):
       x = RSU(conv, block.height, *widths, block.flat, name=f"stage{i + 1}")(x)
       maps.append(x)
     return maps
-
-
-class Plan(NamedTuple):
-  """Of an `RSU`."""
-
-  height: int
-  middle: int
-  features: int
-  flat: bool = False
-
-
-ENCODER = (
-  Plan(7, 32, 64),
-  Plan(6, 32, 128),
-  Plan(5, 64, 256),
-  Plan(4, 128, 512),
-  Plan(4, 256, 512, flat=True),
-)
 
 
 class Head(nn.Module):
