@@ -95,7 +95,7 @@ def _optimiser(name, lr, weight_decay, schedule, warmup):
 
 def _distil(config) -> None:
   """What the student has besides."""
-  del config.input.modality, config.parents.weights, config.evals.source
+  del config.input.modality, config.evals.source
   config.update(
     dict(
       regime="label_free",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from bicross_jax import models
 from bicross_jax.losses import adversarial, pooled, segmentation
-from bicross_jax.models import motion_events
+from bicross_jax.models import motion_events, transfer
 from bicross_jax.ops import collective, gradient
 from bicross_jax.recipes.evdistill import common
 from bicross_jax.train import optim
@@ -22,7 +22,7 @@ def create(config) -> train_state.Recipe:
 
   Source frames have labels, target event images have none (regime `label_free`) or the ones that frames beside
   them gave (`with_event_labels`). The parent `teacher`, a network of frames, looks on; student and teacher
-  are alike, and the student starts from its weights. With `bmr.on` two generators translate frames to event images and
+  are alike, and the student starts from its weights or, whole or in part, from the parent `weights`, a network of events. With `bmr.on` two generators translate frames to event images and
   back, so that either network can be shown what the other one sees.
   Without, each is shown the other's modality as it is.
 
@@ -45,7 +45,10 @@ def create(config) -> train_state.Recipe:
 
   def init(key, parents):
     teacher = common.teacher(config, module, key, parents)
-    params = dict.fromkeys(trained, teacher["params"])
+    start = dict.fromkeys(trained, teacher)
+    if "weights" in parents:
+      start["student"], _ = transfer.adopt(teacher, parents["weights"])
+    params = {name: start[name]["params"] for name in trained}
     if config.bmr.on:
       size = (1, config.data.height, config.data.width)
       made = {
@@ -60,7 +63,7 @@ def create(config) -> train_state.Recipe:
     return train_state.TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
-      batch_stats=dict.fromkeys(trained, teacher["batch_stats"]),
+      batch_stats={name: start[name]["batch_stats"] for name in trained},
       opt_state=opt_state,
       frozen={"teacher": teacher},
     )

@@ -376,6 +376,18 @@ def test_it_starts_from_its_teacher_and_from_given_generators(learner, everythin
   assert set(student_) - set(given["params"]) == {"shuffled", "pointwise"}
 
 
+def test_it_starts_from_a_network_of_events_where_there_is_one(learner, everything):
+  """The other parent, and what that lacks from the teacher; teacher and partner are what they are without."""
+  given = models.init(toy.Segmenter(), jax.random.key(7), (1, *SIZE, 3))
+  given["batch_stats"] = jax.tree.map(lambda x: x + 0.5, given["batch_stats"])
+  state, plain = learner(parents={"weights": given}).state, everything.state
+  same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+  same(state.params["student"], {**plain.params["student"], **given["params"]})
+  same(state.batch_stats["student"], {**plain.batch_stats["student"], **given["batch_stats"]})
+  same(state.params["frames"], plain.params["frames"])
+  same(state.frozen, plain.frozen)
+
+
 def test_parents_that_do_not_fit_are_told(learner, everything):
   init = lambda **parents: everything.recipe.init(jax.random.key(0), parents)
   with pytest.raises(errors.UserError, match=r"parents\.teacher, a network of frames"):
