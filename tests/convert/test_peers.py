@@ -1,4 +1,4 @@
-"""Numbers of other libraries' networks: transformers' DPT, timm's backbones, Google's files in timm.
+"""Numbers of other libraries' networks: transformers' DPT, timm's backbones, Google's files in timm, torchvision's ResNets.
 
 The networks have their published sizes and weights drawn at random (tests/golden/weights.py).
 """
@@ -9,7 +9,7 @@ import pytest
 
 from bicross_jax import convert, models
 from bicross_jax.convert import files
-from bicross_jax.models import dpt, efficientnet
+from bicross_jax.models import dpt, efficientnet, resnet
 from tests.convert import google
 
 SIZE = 384
@@ -142,6 +142,26 @@ def test_efficientnet_equals_that_of_timm_at_456_pixels(golden):
   variables = convert.from_torch("efficientnet_unet", state)
   encoder = {collection: tree["encoder"] for collection, tree in variables.items()}
   maps = jax.jit(efficientnet.EfficientNet().apply)(encoder, x)
+  for have, want in zip(maps, wanted, strict=True):
+    assert _error(have.transpose(0, 3, 1, 2), want) <= 1e-4
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("layers", [18, 34, 50, 101, 152])
+def test_resnets_equal_those_of_torchvision(golden, layers):
+  """EPCDepth's encoder: its five maps, from torchvision's state dict, the classifier among it."""
+  torch = pytest.importorskip("torch")
+  torchvision = pytest.importorskip("torchvision")
+  module = getattr(torchvision.models, f"resnet{layers}")(weights=None)
+  state, wanted = _draw(golden, module), []
+  for part in (module.relu, module.layer1, module.layer2, module.layer3, module.layer4):
+    part.register_forward_hook(lambda m, given, out: wanted.append(out.numpy().copy()))
+  x = np.random.default_rng(0).standard_normal((1, 96, 128, 3)).astype(np.float32)
+  with torch.no_grad():
+    module(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+  variables = convert.from_torch("epcdepth", state, layers=layers)
+  encoder = {collection: tree["encoder"] for collection, tree in variables.items()}
+  maps = jax.jit(resnet.ResNet(layers).apply)(encoder, x)
   for have, want in zip(maps, wanted, strict=True):
     assert _error(have.transpose(0, 3, 1, 2), want) <= 1e-4
 
