@@ -90,6 +90,8 @@ def check(config, peers: Sequence[str]) -> None:
       raise errors.UserError(f"--peer {peer} has {network} alone; this config has another network")
   if is_stereo(config) and not (config.rig.focal and config.rig.baseline):
     raise errors.UserError("--peer pytorch wants config.rig.focal and config.rig.baseline above 0")
+  if is_stereo(config) and config.model.encoder != "resnet":
+    raise errors.UserError("--peer pytorch has ResNets alone: config.model.encoder=resnet")
   if is_stereo(config) and config.loss.smoothness:
     raise errors.UserError("--peer pytorch has no smoothness: config.loss.smoothness=0")
   if _network(config) in _OF_PYTORCH:

@@ -77,6 +77,7 @@ def test_epcdepth_is_compared_in_whole_steps_by_pytorch_alone(place):
   for override, names, said in (
     ("rig.focal=0", ["pytorch"], "focal and config.rig.baseline"),
     ("loss.smoothness=0.1", ["pytorch"], "no smoothness"),
+    ("model.encoder=rsu", ["pytorch"], "ResNets alone"),
     ("rig.unit=5.4", ["transformers"], "has DPT alone"),
   ):
     with pytest.raises(errors.UserError, match=said):
