@@ -272,7 +272,7 @@ def test_an_encoder_of_u_blocks_equals_pytorch():
     np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("decoder", ["full_scale", "plain"])
+@pytest.mark.parametrize("decoder", ["plain", pytest.param("full_scale", marks=pytest.mark.slow)])
 def test_u_blocks_all_through(decoder):
   """Maps of the sizes that a ResNet's have; in training the norms of the encoder learn."""
   module = models.create("epcdepth", encoder="rsu", decoder=decoder, divisor=16)
