@@ -173,7 +173,7 @@ class DeepLab(nn.Module):
         image = deeplab_image.Deconvolved(bounded, self.dtype, name="deconvolved")(y)
       y = layers.Conv(deeplab_image.COLOURS, 1, dtype=self.dtype, name="pointwise")(logits)
       norm = layers.BatchNorm(train, self.axis_name, name="pointwise_norm")
-      pointwise = nn.relu(norm(y.astype(jnp.float32)))
+      pointwise = nn.relu(norm(y))
     if self.auxiliary:
       head = layers.Conv(self.classes, 1, bias=False, dtype=self.dtype, name="auxiliary")
       auxiliary = whole(head(pyramid))

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bicross_jax.models import initialise, resnet, rsu
+from bicross_jax.models import initialise, layers, resnet, rsu
 
 # Heights, inner and outer widths of the blocks: of the decoder from the deepest on, and of the
 # encoder's maps from the finest on.
@@ -105,7 +105,7 @@ class EPCDepth(nn.Module):
   @nn.nowrap
   def narrow(self, width: int) -> int:
     """A width of the published network, divided; at least 2."""
-    return max(2, width // self.divisor)
+    return layers.narrow(width, self.divisor)
 
   @nn.nowrap
   def _check(self, x):

@@ -67,7 +67,7 @@ class InvertedResidual(nn.Module):
       3, self.stride, (0, 0), self.dtype, self.dilation, name=f"conv{last - 1}"
     )
     norm = layers.BatchNorm(train, self.axis_name, name=f"norm{last - 1}")
-    y = nn.relu6(norm(depthwise(y).astype(jnp.float32))).astype(self.dtype)
+    y = nn.relu6(norm(depthwise(y))).astype(self.dtype)
     y = layers.conv_norm(y, self.features, 1, name=str(last), **given)
     return x + y if self.residual else y
 

@@ -73,15 +73,18 @@ class ConvNormReLU(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = layers.Conv(
+    y = layers.conv_norm(
+      x,
       self.features,
-      stride=self.stride,
-      dilation=self.dilation,
-      bias=False,
+      3,
+      self.stride,
+      self.dilation,
+      name="",
+      train=self.train,
+      axis_name=self.axis_name,
       dtype=self.dtype,
-      name="conv",
-    )(x)
-    return nn.relu(layers.BatchNorm(self.train, self.axis_name, name="norm")(x)).astype(self.dtype)
+    )
+    return nn.relu(y)
 
 
 class RSU(nn.Module):

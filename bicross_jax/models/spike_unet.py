@@ -48,7 +48,7 @@ class DoubleConv(nn.Module):
     for i, width in enumerate((self.inner, self.features), 1):
       x = layers.Conv(width, 3, bias=False, dtype=self.dtype, name=f"conv{i}")(x)
       norm = layers.BatchNorm(train, self.axis_name, name=f"norm{i}")
-      x = nn.relu(norm(x.astype(jnp.float32))).astype(self.dtype)
+      x = nn.relu(norm(x)).astype(self.dtype)
     return x
 
 

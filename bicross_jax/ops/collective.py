@@ -1,7 +1,7 @@
 """Sums and means over a mapped axis of devices, and nothing at all where there is one device.
 
 XLA keeps a sum over one device as a step of its own: it is copied, nothing is fused across it, and a
-network with batch norms has hundreds, which take a fifth of the time that its step takes to compile.
+network with batch norms has hundreds, which take a fifth of the time that its step takes to compile. An axis that is not mapped is a NameError, as JAX has it.
 """
 
 from typing import Any
